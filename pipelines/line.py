@@ -1,0 +1,279 @@
+"""The way of the data: media -> glance -> frame switch -> open runs -> featurizer -> suRNN -> level and decay.
+
+    audio    |....block 0....|....block 1....|..      read once, streamed, at most three blocks in memory
+    glance   |....block 0....|....block 1....|..      every frame
+    switch           |....block 0....|                blocks anchored at frame zero, once their look-ahead is there
+    runs                 ==   ===  =                  open frames, short gaps bridged: only these reach the featurizer
+    encoder, head        ..   ...  .                  open frames only, state carried from block to block
+
+The dense twin is the same walk with an open gate: one run per block, the same glance, the same batching.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from featurizers import (
+    AudioSource,
+    Featurizer,
+    GlanceSource,
+    Grid,
+    Stretch,
+    context_frames,
+    evaluate_runs,
+    plan_runs,
+    silence_frame,
+)
+from surnn import Gate, Packed, SuGRU
+
+from .heads import Head, Held
+
+BLOCK_FRAMES = 750
+
+
+class Samples(Protocol):
+    """Mono audio that arrives in blocks; a file (featurizers.open_audio) or an array (featurizers.array_blocks)."""
+
+    start_seconds: float
+
+    def blocks(self, num_samples: int) -> Iterator[Tensor]: ...
+
+
+class Track(NamedTuple):
+    """All that the line says of one recording of T frames.
+
+    Args:
+        held: level and decay at the open frames.
+        is_open: (T,) bool.
+        switch_logits: (T,) what the frame switch thresholds; None for a gate that learned nothing.
+        grid: the model's grid, its origin at the recording's first sample on the media clock.
+        frames_featurized: frames that the featurizer computed (open ones and bridged gaps).
+        seconds: duration of the recording.
+    """
+
+    held: Held
+    is_open: Tensor
+    switch_logits: Tensor | None
+    grid: Grid
+    frames_featurized: int
+    seconds: float
+
+
+class Encoder(nn.Module):
+    """A suGRU over features normalised by fixed statistics of the training split.
+
+    Args:
+        input_size: numbers per frame.
+        hidden: neurons per layer.
+        num_layers: layers; all share the frame switch.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, input_size: int, hidden: int, num_layers: int = 1) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(input_size))
+        self.register_buffer("scale", torch.ones(input_size))
+        self.rnn = SuGRU(input_size, hidden, num_layers)
+
+    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """Normalise by these (F,) statistics from now on; a feature that never varies is only centred."""
+        self.mean.copy_(mean)
+        self.scale.copy_(torch.where(std > 1e-4, 1 / std.clamp_min(1e-4), torch.ones_like(std)))
+
+    def normalise(self, features: Tensor) -> Tensor:
+        """Features (..., F) with the training split's mean removed and its deviation divided out."""
+        return (features - self.mean) * self.scale
+
+
+@dataclass
+class _Walk:
+    """What a walk over one recording remembers between blocks."""
+
+    state: Tensor | None = None
+    is_open: list[Tensor] = field(default_factory=list)
+    logits: list[Tensor] = field(default_factory=list)
+    index: list[Tensor] = field(default_factory=list)
+    level: list[Tensor] = field(default_factory=list)
+    decay: list[Tensor] = field(default_factory=list)
+    frames_featurized: int = 0
+
+
+class _Block(NamedTuple):
+    """Frames [first, first + num) to decide on, within glance rows (and samples) that hold their context."""
+
+    first_frame: int
+    num_frames: int
+    glance: Tensor  # (rows, G); row 0 is frame `glance_offset`
+    glance_offset: int
+    samples: Tensor  # (samples,); sample 0 is sample `samples_offset` of the recording
+    samples_offset: int
+
+
+class Line(nn.Module):
+    """Glance, gate, featurizer, encoder and head on one grid."""
+
+    def __init__(
+        self, *, grid: Grid, glance: Featurizer, gate: Gate, featurizer: Featurizer, encoder: Encoder, head: Head
+    ) -> None:
+        super().__init__()
+        if glance.needs.reads != "audio":
+            raise ValueError(f"glance reads {glance.needs.reads!r}; the rule is that a glance reads 'audio'")
+        if featurizer.needs.reads == "audio" and featurizer.needs.rate_hz != glance.needs.rate_hz:
+            raise ValueError(
+                f"featurizer reads audio at {featurizer.needs.rate_hz:g} Hz and the glance at "
+                f"{glance.needs.rate_hz:g} Hz; the rule is one rate per model (one resampler); give both the same rate_hz"
+            )
+        self.grid, self.glance, self.gate, self.featurizer = grid, glance, gate, featurizer
+        self.encoder, self.head = encoder, head
+        self.rate_hz = round(glance.needs.rate_hz)
+        self.frame_samples = grid.elements_per_frame(self.rate_hz)
+        window = featurizer.needs.block_frames  # windows anchored at frame zero stay whole within a block
+        self.block_frames = -(-BLOCK_FRAMES // window) * window
+        with torch.inference_mode():
+            self.silence = silence_frame(glance, grid)
+
+    def _glance_span(self, num_frames: int) -> int:
+        left, right = (round(seconds * self.rate_hz) for seconds in self.glance.needs[2:4])
+        return left + num_frames * self.frame_samples + right
+
+    def _glance_rows(self, samples: Tensor, first_frame: int, num_frames: int) -> Tensor:
+        start = self.grid.onset_seconds(first_frame) - self.glance.needs.left_seconds
+        stretch = Stretch(samples[None], torch.tensor([start], dtype=torch.float64))
+        return self.glance.evaluate(stretch, torch.tensor([first_frame]), num_frames)[0]
+
+    def _blocks(self, stream: Samples, look_frames: int, behind_frames: int) -> Iterator[_Block | int]:
+        """Blocks to decide on, then the recording's number of samples."""
+        left, right = (round(seconds * self.rate_hz) for seconds in self.glance.needs[2:4])
+        step = self.block_frames * self.frame_samples
+        audio, audio_offset = torch.zeros(left), -left  # samples kept; the silence before the start counts as heard
+        rows, rows_offset = torch.zeros(0, self.glance.size), 0
+        heard = glanced = decided = 0  # samples, frames, frames
+        source, ended = stream.blocks(step), False
+        while not ended or decided < glanced:
+            block = next(source, None)
+            if block is None:
+                ended = True
+                num_frames = self.grid.num_frames(heard / self.rate_hz)
+                fill = num_frames * self.frame_samples + right - heard
+                audio = torch.cat([audio, torch.zeros(max(fill, 0))])
+            else:
+                heard += block.numel()
+                audio = torch.cat([audio, block])
+                num_frames = max(0, (heard - right) // self.frame_samples // self.block_frames * self.block_frames)
+            while glanced < num_frames:
+                count = min(self.block_frames, num_frames - glanced)
+                begin = glanced * self.frame_samples - left - audio_offset
+                new = self._glance_rows(audio[begin : begin + self._glance_span(count)], glanced, count)
+                rows, glanced = torch.cat([rows, new]), glanced + count
+            while decided < glanced and (ended or glanced >= decided + self.block_frames + look_frames):
+                count = min(self.block_frames, glanced - decided)
+                yield _Block(decided, count, rows, rows_offset, audio, audio_offset)
+                decided += count
+                keep = max(rows_offset, decided - behind_frames)
+                rows, rows_offset = rows[keep - rows_offset :], keep
+            keep_sample = max(audio_offset, min(glanced, decided - behind_frames) * self.frame_samples - left)
+            audio, audio_offset = audio[keep_sample - audio_offset :], keep_sample
+        yield heard
+
+    def _features(self, block: _Block, is_open: Tensor) -> tuple[Tensor, int]:
+        """Features (N, F) of the block's open frames, and how many frames were computed for them."""
+        needs = self.featurizer.needs
+        context = sum(context_frames(needs, self.grid))  # a run of its own costs about as much as so many frames more
+        runs = plan_runs(is_open, bridge_frames=context, block_frames=needs.block_frames, first_frame=block.first_frame)
+        source: AudioSource | GlanceSource
+        if needs.reads == "glance":
+            source = GlanceSource(block.glance, self.silence, block.glance_offset)
+        else:
+            source = AudioSource(block.samples, block.samples_offset)
+        rows = evaluate_runs(self.featurizer, self.grid, runs, source)
+        frames = torch.cat([torch.arange(run.first_frame, run.first_frame + run.num_frames) for run in runs])
+        place = frames - block.first_frame  # blocks of a windowed featurizer may reach beyond the recording's end
+        is_wanted = (place < block.num_frames) & is_open[place.clamp_max(block.num_frames - 1)]
+        return rows.features[is_wanted], rows.num_featurized
+
+    def _visit(self, block: _Block, gate: Gate, walk: _Walk) -> None:
+        start = max(block.glance_offset, block.first_frame - gate.lookback_frames)
+        end = block.first_frame + block.num_frames + gate.lookahead_frames
+        seen = block.glance[start - block.glance_offset : end - block.glance_offset]
+        decided = slice(block.first_frame - start, block.first_frame - start + block.num_frames)
+        switch = gate.switch(seen[None], start)
+        is_open = switch.frames[0, decided] > 0
+        walk.is_open.append(is_open)
+        if switch.logits is not None:
+            walk.logits.append(switch.logits[0, decided])
+        index = is_open.nonzero()[:, 0]
+        if index.numel() == 0:
+            return
+        features, computed = self._features(block, is_open)
+        walk.frames_featurized += computed
+        packed = Packed(self.encoder.normalise(features), index, torch.tensor([index.numel()]))
+        result = self.encoder.rnn(packed, walk.state)
+        walk.state = result.state
+        level, decay = self.head(result.output)
+        walk.index.append(index + block.first_frame)
+        walk.level.append(level)
+        walk.decay.append(decay)
+
+    @torch.inference_mode()
+    def follow(self, stream: Samples, *, gate: Gate | None = None) -> Track:
+        """Walk over one recording of any length.
+
+        Args:
+            stream: audio at the model's rate.
+            gate: instead of the model's own (surnn.Open for the dense twin).
+        """
+        gate = self.gate if gate is None else gate
+        left, right = context_frames(self.featurizer.needs, self.grid)
+        walk, heard = _Walk(), 0
+        look, behind = max(gate.lookahead_frames, right), max(gate.lookback_frames, left)
+        for block in self._blocks(stream, look, behind):
+            if isinstance(block, int):
+                heard = block
+            else:
+                self._visit(block, gate, walk)
+        num_labels = self.head.num_labels
+        held = Held(
+            torch.cat(walk.level) if walk.level else torch.zeros(0, num_labels),
+            torch.cat(walk.decay) if walk.decay else torch.zeros(0, num_labels),
+            torch.cat(walk.index) if walk.index else torch.zeros(0, dtype=torch.int64),
+        )
+        is_open = torch.cat(walk.is_open) if walk.is_open else torch.zeros(0, dtype=torch.bool)
+        return Track(
+            held,
+            is_open,
+            torch.cat(walk.logits) if walk.logits else None,
+            self.grid._replace(origin_seconds=stream.start_seconds),
+            walk.frames_featurized,
+            heard / self.rate_hz,
+        )
+
+    @torch.inference_mode()
+    def all_frames(self, stream: Samples) -> tuple[Tensor, Tensor]:
+        """Glance (T, G) and features (T, F) of every frame: what training needs of a frozen featurizer, once."""
+        left, right = context_frames(self.featurizer.needs, self.grid)
+        glances, features = [torch.zeros(0, self.glance.size)], [torch.zeros(0, self.featurizer.size)]
+        for block in self._blocks(stream, right, left):
+            if isinstance(block, int):
+                break
+            begin = block.first_frame - block.glance_offset
+            glances.append(block.glance[begin : begin + block.num_frames])
+            features.append(self._features(block, torch.ones(block.num_frames, dtype=torch.bool))[0])
+        return torch.cat(glances), torch.cat(features)
+
+    @torch.inference_mode()
+    def glance_only(self, stream: Samples) -> int:
+        """Read and glance, nothing else: the floor under every switch. Returns the number of frames."""
+        return sum(block.num_frames for block in self._blocks(stream, 0, 0) if not isinstance(block, int))
+
+    @torch.inference_mode()
+    def glance_of(self, samples: Tensor) -> Tensor:
+        """Glance rows (T, G) of a short stretch of samples, silence around it."""
+        left, right = (round(seconds * self.rate_hz) for seconds in self.glance.needs[2:4])
+        num_frames = self.grid.num_frames(samples.numel() / self.rate_hz)
+        fill = num_frames * self.frame_samples + right - samples.numel()
+        return self._glance_rows(torch.nn.functional.pad(samples, (left, fill)), 0, num_frames)

@@ -1,0 +1,301 @@
+"""A trained model: a folder on disk, and an object that tags recordings.
+
+    model/recipe.yaml            the resolved recipe
+          weights.safetensors    switch, encoder, head (and a trained featurizer)
+          labels.json            the C labels, in the order of the scores
+          thresholds.json        per label: threshold, onset and offset delay; one threshold shift of the switch
+          metrics.json           what was measured when it was made
+          card.md                what it is for, what data and licences it came from
+
+Loading runs no code outside surnn, featurizers and pipelines unless the class is trusted by name, and never unpickles.
+"""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import safetensors
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from featurizers import Grid, array_blocks, open_audio
+from surnn import Gate, Open
+
+from .decoding import Placement, decode_peaks
+from .errors import RecipeError, UsageError, UserError
+from .heads import scores_at
+from .line import Encoder, Line, Samples, Track
+from .recipe import Recipe, load_recipe, save_recipe
+from .results import Events, Scores
+from .runfolder import write_atomic
+
+Source = str | Path | Tensor | NDArray[Any]
+Parsed = TypeVar("Parsed")
+Progress = Callable[[float], None]  # seconds of the recording that were heard so far
+
+
+class ModelError(UsageError):
+    """A model folder that cannot be used: what is missing or broken in it."""
+
+
+class Decision(NamedTuple):
+    """When a label counts as found, and where it then lies.
+
+    Args:
+        threshold: probability in [0, 1].
+        onset_delay_seconds, offset_delay_seconds: see pipelines.decoding.Placement.
+    """
+
+    threshold: float
+    onset_delay_seconds: float = 0.6
+    offset_delay_seconds: float = 0.15
+
+
+def build_line(recipe: Recipe, num_labels: int) -> Line:
+    """An untrained line as the recipe describes it."""
+    grid = Grid(recipe.grid.hop_seconds)
+    glance = recipe.glance.build(grid)
+    featurizer = recipe.featurizer.build(grid, glance_size=glance.size)
+    encoder = Encoder(featurizer.size, recipe.encoder.hidden, recipe.encoder.num_layers)
+    return Line(
+        grid=grid,
+        glance=glance,
+        gate=recipe.switch.build(glance.size),
+        featurizer=featurizer,
+        encoder=encoder,
+        head=recipe.head.build(recipe.encoder.hidden, num_labels),
+    )
+
+
+@dataclass
+class Model:
+    """A line with its labels and decisions.
+
+    Args:
+        recipe: what it was built from.
+        line: the modules.
+        labels: C names.
+        decisions: per label.
+        metrics: what was measured when it was made.
+        card: text of card.md.
+        fingerprint: of recipe, weights and decisions; "" until saved or loaded.
+    """
+
+    recipe: Recipe
+    line: Line
+    labels: tuple[str, ...]
+    decisions: Mapping[str, Decision]
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    card: str = ""
+    fingerprint: str = ""
+
+    @property
+    def placements(self) -> dict[str, Placement]:
+        return {label: Placement(*decision[1:]) for label, decision in self.decisions.items()}
+
+    def track(
+        self,
+        source: Source,
+        *,
+        rate_hz: int | None = None,
+        channel: int | None = None,
+        gate: Gate | None = None,
+        progress: Progress | None = None,
+    ) -> Track:
+        """Walk the line over a file or an array: (samples,) or (channels, samples), `rate_hz` given.
+
+        Raises:
+            featurizers.MediaError: if the source cannot be read as audio.
+        """
+        if isinstance(source, str | Path):
+            stream = open_audio(source, self.line.rate_hz, channel=channel)
+        elif rate_hz is None:
+            raise UserError("an array has no sample rate of its own; give rate_hz=, its samples per second")
+        else:
+            stream = array_blocks(source, rate_hz, self.line.rate_hz, channel=channel)
+        with stream:
+            heard = stream if progress is None else _Counted(stream, self.line.rate_hz, progress)
+            return self.line.follow(heard, gate=gate)
+
+    def tag(
+        self,
+        source: Source,
+        *,
+        rate_hz: int | None = None,
+        channel: int | None = None,
+        min_score: float | None = None,
+        gate: str = "learned",
+        progress: Progress | None = None,
+    ) -> Events:
+        """The events of one recording.
+
+        Args:
+            source: path of any media file with sound, or samples in [-1, 1] (int16 is scaled).
+            rate_hz: of an array.
+            channel: read this one; None: the mean of all.
+            min_score: one threshold in [0, 1] instead of the model's own, per label.
+            gate: "learned", or "open" to featurize and encode every frame.
+            progress: called now and then with the seconds heard so far.
+
+        Raises:
+            featurizers.MediaError: if the source cannot be read as audio.
+            UserError: if an argument is not what is said here.
+        """
+        if min_score is not None and not 0 <= min_score <= 1:
+            raise UserError(f"min_score={min_score} must lie in [0, 1]; it is a probability")
+        started = time.perf_counter()
+        track = self.track(source, rate_hz=rate_hz, channel=channel, gate=self.gate_named(gate), progress=progress)
+        thresholds: Mapping[str, float] | float
+        thresholds = {k: d.threshold for k, d in self.decisions.items()} if min_score is None else float(min_score)
+        events = decode_peaks(track.held, track.grid, self.labels, thresholds=thresholds, placements=self.placements)
+        name = str(source) if isinstance(source, str | Path) else "array"
+        share = float(track.is_open.float().mean()) if track.is_open.numel() else 0.0
+        return Events(tuple(events), name, track.seconds, share, time.perf_counter() - started)
+
+    def scores(
+        self, source: Source, *, rate_hz: int | None = None, channel: int | None = None, gate: str = "learned"
+    ) -> Scores:
+        """Scores of every frame of one recording; arguments as in `tag`."""
+        track = self.track(source, rate_hz=rate_hz, channel=channel, gate=self.gate_named(gate))
+        frames = torch.arange(track.is_open.numel())
+        logits = scores_at(track.held, self.line.grid, frames)
+        times = track.grid.origin_seconds + frames.numpy() * track.grid.hop_seconds
+        return Scores(times, self.labels, logits.sigmoid().numpy(), track.is_open.numpy())
+
+    def gate_named(self, name: str) -> Gate | None:
+        """None for "learned", the model's own; a gate that opens every frame for "open"."""
+        if name not in ("learned", "open"):
+            raise UserError(
+                f"gate={name!r} is unknown; it is 'learned' (the model's own switch) or 'open' (no skipping)"
+            )
+        return Open(self.line.glance.size) if name == "open" else None
+
+    def save(self, folder: Path) -> None:
+        """Write the folder described above; each file by temporary name and rename."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_recipe(self.recipe, folder / "recipe.yaml")
+        state = {name: value.contiguous() for name, value in self.line.state_dict().items()}
+        write_atomic(folder / "weights.safetensors", safetensors.torch.save(state))
+        write_atomic(folder / "labels.json", json.dumps(list(self.labels), indent=1) + "\n")
+        decisions = {label: decision._asdict() for label, decision in self.decisions.items()}
+        shift = float(getattr(self.line.gate, "threshold_shift", 0.0))
+        write_atomic(
+            folder / "thresholds.json",
+            json.dumps({"switch_threshold_shift": shift, "labels": decisions}, indent=1) + "\n",
+        )
+        write_atomic(folder / "metrics.json", metrics_text(self.metrics))
+        write_atomic(folder / "card.md", self.card)
+        self.fingerprint = fingerprint(folder)
+
+
+def metrics_text(metrics: Mapping[str, Any]) -> str:
+    """metrics.json: one flat object, undefined figures (NaN) as null."""
+    return json.dumps({key: None if math.isnan(value) else value for key, value in metrics.items()}, indent=1) + "\n"
+
+
+def fingerprint(folder: Path) -> str:
+    """First 16 hex digits of the SHA-256 over recipe, weights, labels and thresholds."""
+    digest = hashlib.sha256()
+    for name in ("recipe.yaml", "weights.safetensors", "labels.json", "thresholds.json"):
+        digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def load(folder: str | Path, *, trust: Collection[str] = ()) -> Model:
+    """A trained model from its folder.
+
+    Args:
+        folder: the `model` folder of a run.
+        trust: dotted names of classes outside surnn, featurizers and pipelines that the recipe may import and run.
+
+    Raises:
+        ModelError: if the folder is no model, is incomplete or corrupt, or names a class that is not trusted.
+    """
+    folder = Path(folder)
+    needed = ("recipe.yaml", "weights.safetensors", "labels.json", "thresholds.json", "metrics.json", "card.md")
+    missing = [name for name in needed if not (folder / name).is_file()]
+    if missing:
+        inner = f"; did you mean {folder / 'model'}?" if (folder / "model" / "recipe.yaml").is_file() else ""
+        raise ModelError(f"{folder} is no model folder: {missing[0]} is missing{inner}")
+    try:
+        recipe = load_recipe(folder / "recipe.yaml", trust=(trust,) if isinstance(trust, str) else trust)
+        labels = _read(folder / "labels.json", _labels)
+        decisions, shift = _read(folder / "thresholds.json", lambda text: _decisions(text, labels))
+        metrics = _read(folder / "metrics.json", _metrics)
+        card = _read(folder / "card.md", str)
+        line = build_line(recipe, len(labels))
+    except RecipeError as error:
+        raise ModelError(str(error)) from error
+    try:
+        line.load_state_dict(safetensors.torch.load_file(folder / "weights.safetensors"))
+    except (RuntimeError, OSError, safetensors.SafetensorError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise _damage(folder / "weights.safetensors", f"or does not fit recipe and labels: {reason}") from error
+    if hasattr(line.gate, "threshold_shift"):
+        line.gate.threshold_shift = shift
+    line.eval()
+    return Model(recipe, line, labels, decisions, metrics, card, fingerprint(folder))
+
+
+def _damage(path: Path, reason: str) -> ModelError:
+    return ModelError(f"{path} is damaged, {reason}; restore the model folder from a copy, or train again")
+
+
+def _read(path: Path, parse: Callable[[str], Parsed]) -> Parsed:
+    """What a text file of the model folder says; one that says something else is named."""
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise _damage(path, str(error)) from error
+
+
+def _labels(text: str) -> tuple[str, ...]:
+    labels = json.loads(text)
+    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
+        raise ValueError("it must hold a list of names")
+    if len(set(labels)) < len(labels):
+        raise ValueError("it must hold each name once")
+    return tuple(labels)
+
+
+def _decisions(text: str, labels: tuple[str, ...]) -> tuple[dict[str, Decision], float]:
+    """The decisions in the order of the labels, and the switch's threshold shift."""
+    stored = json.loads(text)
+    if not isinstance(stored, dict) or stored.keys() != {"switch_threshold_shift", "labels"}:
+        raise ValueError("it must hold switch_threshold_shift and labels")
+    if not isinstance(stored["labels"], dict) or stored["labels"].keys() != set(labels):
+        raise ValueError(f"its labels ({', '.join(stored['labels'])}) are not those of labels.json")
+    decisions = {label: Decision(**stored["labels"][label]) for label in labels}
+    for number in (stored["switch_threshold_shift"], *(value for d in decisions.values() for value in d)):
+        if not math.isfinite(number):
+            raise ValueError(f"{number} is no finite number")
+    return decisions, float(stored["switch_threshold_shift"])
+
+
+def _metrics(text: str) -> dict[str, float]:
+    stored = json.loads(text)
+    if not isinstance(stored, dict):
+        raise ValueError("it must hold names and numbers")
+    return {key: math.nan if value is None else value for key, value in stored.items()}
+
+
+class _Counted:
+    """A stream that tells how many seconds of it were heard."""
+
+    def __init__(self, stream: Samples, rate_hz: int, progress: Progress) -> None:
+        self.start_seconds = stream.start_seconds
+        self._stream, self._rate_hz, self._progress = stream, rate_hz, progress
+
+    def blocks(self, num_samples: int) -> Iterator[Tensor]:
+        heard = 0
+        for block in self._stream.blocks(num_samples):
+            yield block
+            heard += block.numel()
+            self._progress(heard / self._rate_hz)

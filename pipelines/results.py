@@ -1,0 +1,75 @@
+"""What a model answers: events to iterate and print, scores to plot."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .events import Event
+
+
+class Scores(NamedTuple):
+    """Scores of T frames.
+
+    Args:
+        times: (T,) float64 seconds at which each frame begins, on the media clock.
+        labels: C names.
+        scores: (T, C) float32 in [0, 1]; 0 before the first open frame.
+        is_open: (T,) bool; closed frames were neither featurized nor encoded, their scores decay by law.
+    """
+
+    times: NDArray[np.float64]
+    labels: tuple[str, ...]
+    scores: NDArray[np.float32]
+    is_open: NDArray[np.bool_]
+
+
+def one_line(text: str) -> str:
+    """The text with whatever does not show (line ends, bytes that are not UTF-8) written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+@dataclass(frozen=True)
+class Events:
+    """The events of one recording, sorted by onset: iterate, index, print, or `to_pandas()`.
+
+    Args:
+        events: found events.
+        source: path, or "array".
+        seconds: duration of the recording.
+        frames_open: share of frames that the switch left open, in [0, 1].
+        work_seconds: time spent from opening the file to the last event.
+    """
+
+    events: tuple[Event, ...]
+    source: str
+    seconds: float
+    frames_open: float
+    work_seconds: float
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self.events)
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    def __getitem__(self, place: int) -> Event:
+        return self.events[place]
+
+    def __str__(self) -> str:
+        speed = self.seconds / self.work_seconds if self.work_seconds > 0 else float("inf")
+        lines = [
+            f"{len(self)} event{'' if len(self) == 1 else 's'} in {one_line(self.source)} ({self.seconds:.1f} s; "
+            f"{self.frames_open:.1%} of frames open, {speed:.0f} times real time)"
+        ]
+        lines += [
+            f"  {e.onset_seconds:9.2f} - {e.offset_seconds:9.2f} s  {e.score:.2f}  {e.label}" for e in self.events
+        ]
+        return "\n".join(lines)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per event; the columns of `Event`, also when there is none."""
+        return pd.DataFrame(list(self.events), columns=list(Event._fields))

@@ -1,0 +1,190 @@
+"""Training of switch, encoder and head over cached frames (Lightning), in crops.
+
+The frame switch first learns from labels (the helping loss) where events are; encoder and head learn from the first step
+on packed open frames, a share of crops run open so that the same weights also serve the dense twin. In the last epochs
+the task's own gradient reaches the switch, straight through, beside its two-sided budget.
+"""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from surnn import EventGate, Switch, ratio_loss
+
+from .console import Progress, Step
+from .heads import held_logits
+from .lessons import Crop, Frames, crops
+from .line import Line
+from .recipe import TrainOptions
+
+
+class Crops(IterableDataset[Crop]):
+    """Batches of random crops; every epoch draws others, the same ones for the same seed."""
+
+    def __init__(self, frames: Frames, *, crop_frames: int, batch_size: int, batches_per_epoch: int, seed: int) -> None:
+        self.frames, self.crop_frames, self.batch_size = frames, crop_frames, batch_size
+        self.batches_per_epoch, self.seed, self.epoch = batches_per_epoch, seed, 0
+
+    def __iter__(self) -> Iterator[Crop]:
+        seed = self.seed * 100_003 + self.epoch
+        return crops(
+            self.frames,
+            crop_frames=self.crop_frames,
+            batch_size=self.batch_size,
+            num_batches=self.batches_per_epoch,
+            seed=seed,
+        )
+
+
+class Lesson(lightning.LightningModule):
+    """One training step for Lightning; the learned parts belong to the line that it was given.
+
+    Args:
+        line: glance and featurizer are not called (their frames are cached); gate, encoder and head are trained.
+        options: the recipe's `train`.
+        total_steps: optimizer steps in the whole run.
+    """
+
+    def __init__(self, line: Line, options: TrainOptions, total_steps: int) -> None:
+        super().__init__()
+        self.gate, self.encoder, self.head = line.gate, line.encoder, line.head
+        self.hop_seconds = line.grid.hop_seconds
+        self.options, self.total_steps = options, total_steps
+        self.state: Tensor | None = None
+        self.history: list[dict[str, float]] = []
+
+    def forward_crop(self, crop: Crop) -> dict[str, Tensor]:
+        """Losses and rates of one batch."""
+        options = self.options
+        shape = crop.switch.shape
+        losses: dict[str, Tensor] = {}
+        is_open = torch.ones(shape, dtype=torch.bool, device=crop.glance.device)
+        if isinstance(self.gate, EventGate):
+            switch = self.gate.switch(crop.glance)
+            losses |= self.switch_losses(switch, crop.switch)
+            is_open = switch.frames.detach() > 0
+            is_open |= torch.rand(shape, device=is_open.device) < options.random_open
+            is_open |= torch.rand(shape[0], 1, device=is_open.device) < options.dense_share
+        features = self.encoder.normalise(crop.features)
+        features = features + options.feature_noise * torch.randn_like(features)
+        result = self.encoder.rnn(features, self.carry(shape[0]), switch=Switch(is_open.float()))
+        self.state = result.state.detach()
+        hidden = nn.functional.dropout(result.output, options.dropout, self.training)
+        logits = held_logits(*self.head(hidden), is_open=is_open, hop_seconds=self.hop_seconds)
+        weights = crop.weights * torch.where(crop.labels > 0, options.positive_weight, 1.0)
+        task = nn.functional.binary_cross_entropy_with_logits(logits, crop.labels, weights, reduction="sum")
+        losses["task"] = task / crop.labels.sum().clamp_min(1)
+        losses["frames_open"] = is_open.float().mean()
+        return losses
+
+    def carry(self, batch_size: int) -> Tensor | None:
+        """An initial state that some other stream ended in, or none: a stream seldom begins where a crop does."""
+        if self.state is None or self.state.shape[1] != batch_size:
+            return None
+        order = torch.randperm(batch_size, device=self.state.device)
+        kept = (torch.rand(batch_size, 1, device=self.state.device) < 0.5).to(self.state.dtype)
+        return self.state[:, order] * kept
+
+    def switch_losses(self, switch: Switch, wanted: Tensor) -> dict[str, Tensor]:
+        """The helping loss and the two-sided budget of the frame switch."""
+        assert switch.logits is not None
+        assert isinstance(self.gate, EventGate)
+        weights = torch.where(wanted > 0, self.options.switch_positive_weight, 1.0)
+        help_loss = nn.functional.binary_cross_entropy_with_logits(switch.logits, wanted, weights)
+        hard, probability = switch.frames, switch.logits.sigmoid()
+        ramp = min(1.0, self.global_step / max(1.0, 0.3 * self.total_steps))
+        budget = ratio_loss(hard, probability, self.gate.frame_budget) * self.options.budget_weight * ramp
+        return {"help": help_loss * self.options.help_weight, "budget": budget, "switch_rate": hard.detach().mean()}
+
+    def training_step(self, crop: Crop, _: int) -> Tensor:
+        losses = self.forward_crop(crop)
+        total = losses["task"] + losses.get("help", 0.0) + losses.get("budget", 0.0)
+        self.history.append({"loss": float(total.detach()), **{k: float(v.detach()) for k, v in losses.items()}})
+        return total
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.history = checkpoint["history"]
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=self.options.learning_rate, weight_decay=self.options.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.options.learning_rate, total_steps=self.total_steps, pct_start=0.1
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Without advertisements and remarks on devices; warnings about its own inside are nothing a user could mend."""
+    log = logging.getLogger("lightning.pytorch")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        try:
+            yield
+        finally:
+            log.setLevel(level)
+
+
+class _Watch(lightning.Callback):
+    """Counts steps for the progress bar, and tells the data which epoch to draw (a resumed run does not begin at 0)."""
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, lesson: Any) -> None:  # noqa: ARG002
+        trainer.train_dataloader.dataset.epoch = trainer.current_epoch
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, lesson: Any, *_: Any) -> None:  # noqa: ARG002
+        self.step.advance(note=f"loss {lesson.history[-1]['loss']:.3f}")
+
+
+def train_line(
+    line: Line, frames: Frames, options: TrainOptions, *, folder: Path, seed: int, device: str, progress: Progress
+) -> list[dict[str, float]]:
+    """Train gate, encoder and head; returns one row of losses and rates per step.
+
+    Goes on from `folder`/last.ckpt if an interrupted run left one there.
+    """
+    lightning.seed_everything(seed, verbose=False)
+    crop_frames = round(options.crop_seconds / line.grid.hop_seconds)
+    batches = max(1, int(frames.lengths.sum()) // (crop_frames * options.batch_size))
+    lesson = Lesson(line, options, total_steps=options.max_epochs * batches)
+    dataset = Crops(
+        frames, crop_frames=crop_frames, batch_size=options.batch_size, batches_per_epoch=batches, seed=seed
+    )
+    last = folder / "last.ckpt"
+    with progress.step("training", options.max_epochs * batches, "steps") as step:
+        trainer = lightning.Trainer(
+            accelerator="cpu" if device == "cpu" else "gpu",
+            devices=[int(device.partition(":")[2] or 0)] if device.startswith("cuda") else 1,
+            max_epochs=options.max_epochs,
+            gradient_clip_val=options.gradient_clip,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[_Watch(step), ModelCheckpoint(folder, save_last=True, save_top_k=0)],
+        )
+        try:
+            with _quiet_lightning():
+                trainer.fit(lesson, DataLoader(dataset, batch_size=None), ckpt_path=last if last.exists() else None)
+        except SystemExit as stopped:  # Lightning's answer to Ctrl-C
+            raise KeyboardInterrupt from stopped
+    line.cpu().eval()
+    return lesson.history

@@ -1,0 +1,190 @@
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from surnn import EventGate, Gate, Open, RandomGate, Stride, hard_step
+
+F = 8
+
+
+def event_gate(num_neurons: int | None = None, initial_logit: float = 0.0) -> EventGate:
+    torch.manual_seed(0)
+    gate = EventGate(F, channels=12, num_neurons=num_neurons, initial_logit=initial_logit).double()
+    gate.set_statistics(torch.linspace(-5, 5, F), torch.linspace(0.5, 2, F))
+    return gate
+
+
+def test_hard_step_is_a_step_forward_and_twice_the_slope_of_a_sigmoid_backward() -> None:
+    logits = torch.tensor([-3.0, -1e-9, 0.0, 1e-9, 0.7, 40.0], dtype=torch.float64, requires_grad=True)
+    steps = hard_step(logits)
+    assert steps.tolist() == [0, 0, 0, 1, 1, 1]
+    torch.autograd.backward(steps, torch.arange(1.0, 7.0, dtype=torch.float64))
+    slopes = [2 * math.exp(-a) / (1 + math.exp(-a)) ** 2 for a in logits.tolist()]
+    assert logits.grad is not None
+    assert logits.grad.tolist() == pytest.approx([k * slope for k, slope in enumerate(slopes, 1)], rel=1e-9, abs=1e-15)
+
+
+@pytest.mark.parametrize("gate", [Open(F), RandomGate(F, rate=0.5), Stride(F, every=3)])
+def test_unlearned_gates_open_only_among_what_was_left_open(gate: Gate) -> None:
+    glance, among = torch.randn(2, 50, F), torch.rand(2, 50) < 0.5
+    free, bound = gate.switch(glance, 7).frames, gate.switch(glance, 7, among).frames
+    assert torch.equal(bound, free * among)
+    assert free.dtype == glance.dtype
+    assert (gate.lookahead_frames, gate.lookback_frames) == (0, 0)
+    assert gate.switch(glance).logits is None
+
+
+def test_open_opens_everything() -> None:
+    assert Open(F).switch(torch.zeros(2, 3, F)).frames.tolist() == [[1, 1, 1], [1, 1, 1]]
+
+
+def test_stride_counts_from_the_start_of_the_recording() -> None:
+    gate = Stride(F, every=4, offset=1)
+    assert gate.switch(torch.zeros(1, 6, F)).frames.tolist() == [[0, 1, 0, 0, 0, 1]]
+    assert gate.switch(torch.zeros(1, 6, F), first_frame=5).frames.tolist() == [[1, 0, 0, 0, 1, 0]]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    cuts=st.lists(st.integers(0, 300), max_size=5), first=st.integers(0, 10**9), seed=st.integers(-(2**63), 2**63 - 1)
+)
+def test_random_frames_are_the_same_however_the_stream_is_cut(cuts: list[int], first: int, seed: int) -> None:
+    gate, glance = RandomGate(F, rate=0.3, seed=seed), torch.zeros(1, 300, F)
+    bounds = [0, *sorted(cuts), 300]
+    blocks = [gate.switch(glance[:, a:b], first + a).frames for a, b in pairwise(bounds)]
+    assert torch.equal(torch.cat(blocks, dim=1), gate.switch(glance, first).frames)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.02, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("seed", [0, 1, 12345])
+def test_random_rate_is_the_nominal_one(rate: float, seed: int) -> None:
+    num_frames = 100_000
+    frames = RandomGate(F, rate=rate, seed=seed).switch(torch.zeros(1, num_frames, 1)).frames[0].double()
+    sigma = math.sqrt(rate * (1 - rate) / num_frames)
+    assert float(frames.mean()) == pytest.approx(rate, abs=4.5 * sigma)
+    # neighbours are independent: pairs occur at rate squared
+    pairs = float((frames[1:] * frames[:-1]).mean())
+    assert pairs == pytest.approx(rate**2, abs=4.5 * 2 * sigma)
+
+
+def test_seeds_draw_independently() -> None:
+    glance = torch.zeros(1, 50_000, 1)
+    first, second = (RandomGate(F, rate=0.5, seed=seed).switch(glance).frames for seed in (1, 2))
+    assert float((first == second).double().mean()) == pytest.approx(0.5, abs=4.5 * 0.5 / math.sqrt(50_000))
+
+
+@settings(deadline=None, max_examples=30)
+@given(cuts=st.lists(st.integers(1, 59), max_size=5))
+def test_event_logits_in_blocks_with_context_equal_one_pass(cuts: list[int]) -> None:
+    gate, glance = event_gate(num_neurons=3), 3 * torch.randn(2, 60, F).double()
+    with torch.no_grad():
+        whole = gate.switch(glance)
+        bounds = [0, *sorted(set(cuts)), 60]
+        blocks = []
+        for begin, end in pairwise(bounds):
+            left, right = begin - gate.lookback_frames, end + gate.lookahead_frames
+            seen = glance[:, max(0, left) : right]
+            blocks.append(gate.logits(seen, pad_left=max(0, -left), pad_right=max(0, right - 60)))
+    frames, neurons = zip(*blocks, strict=True)
+    assert whole.logits is not None
+    assert whole.neuron_logits is not None
+    torch.testing.assert_close(torch.cat(frames, dim=1), whole.logits, rtol=0, atol=1e-13)
+    torch.testing.assert_close(torch.cat(neurons, dim=1), whole.neuron_logits, rtol=0, atol=1e-13)
+
+
+def test_event_gate_equals_stock_convolutions() -> None:
+    gate, glance = event_gate(), torch.randn(2, 30, F).double()
+    layers: list[torch.nn.Module] = [torch.nn.Conv1d(F, 12, 1).double(), torch.nn.ReLU()]
+    layers[0].load_state_dict({"weight": gate.entry.weight[..., None], "bias": gate.entry.bias})
+    for dilation, ours in zip((1, 2, 4), gate.convolutions, strict=True):
+        stock = torch.nn.Conv1d(12, 12, 3, dilation=dilation).double()
+        stock.load_state_dict(
+            {"weight": ours.get_parameter("weight").view(12, 3, 12).transpose(1, 2), "bias": ours.get_parameter("bias")}
+        )
+        layers += [stock, torch.nn.ReLU()]
+    layers.append(torch.nn.Conv1d(12, 1, 1).double())
+    layers[-1].load_state_dict({"weight": gate.decision.weight[..., None], "bias": gate.decision.bias})
+    expected = torch.nn.Sequential(*layers)(((glance - gate.mean) / gate.scale).transpose(1, 2))[:, 0]
+    torch.testing.assert_close(gate.logits(glance)[0], expected, rtol=0, atol=1e-13)
+    assert gate.logits(glance)[0].shape == (2, 30 - gate.lookback_frames - gate.lookahead_frames)
+
+
+def test_event_gate_sees_its_field_and_nothing_else() -> None:
+    gate = event_gate()
+    glance = torch.randn(1, 41, F).double().requires_grad_()
+    logits = gate.switch(glance).logits
+    assert logits is not None
+    torch.autograd.backward(logits[0, 20])
+    assert glance.grad is not None
+    seen = (glance.grad[0] != 0).any(dim=-1).nonzero()[:, 0]
+    assert (int(seen.min()), int(seen.max())) == (20 - gate.lookback_frames, 20 + gate.lookahead_frames) == (13, 27)
+
+
+def test_ragged_recordings_are_decided_as_each_alone() -> None:
+    gate, glance, lengths = event_gate(num_neurons=2), torch.randn(3, 30, F).double(), torch.tensor([30, 18, 4])
+    together = gate.switch(glance, lengths=lengths)
+    for stream, length in enumerate(lengths.tolist()):
+        alone = gate.switch(glance[stream, None, :length])
+        for ours, expected in zip(together, alone, strict=True):
+            assert ours is not None
+            torch.testing.assert_close(ours[stream, None, :length], expected, rtol=0, atol=1e-13)
+        assert not together.frames[stream, length:].any()
+
+
+def test_event_gate_opens_among_what_was_left_open_and_passes_a_gradient_there() -> None:
+    gate, glance = event_gate(initial_logit=5.0), torch.randn(1, 20, F).double()
+    among = torch.arange(20)[None] % 2 == 0
+    switch = gate.switch(glance, among=among)
+    assert torch.equal(switch.frames > 0, among)
+    assert switch.logits is not None
+    (grad,) = torch.autograd.grad(switch.frames.sum(), switch.logits)
+    assert torch.equal(grad != 0, among)
+
+
+def test_threshold_shift_moves_the_threshold() -> None:
+    gate, glance = event_gate(), torch.randn(1, 200, F).double()
+    with torch.no_grad():
+        logits = gate.switch(glance).logits
+        assert logits is not None
+        gate.threshold_shift = float(logits.quantile(0.9))
+        shifted = gate.switch(glance)
+    assert shifted.logits is not None
+    assert torch.equal(shifted.frames > 0, logits > gate.threshold_shift)
+    assert torch.equal(shifted.frames > 0, shifted.logits > 0)
+
+
+def test_training_starts_mostly_open_and_the_normalisation_is_saved() -> None:
+    torch.manual_seed(0)
+    gate = EventGate(F)
+    gate.set_statistics(torch.full((F,), 3.0), torch.full((F,), 2.0))
+    assert float(gate.switch(3 + 2 * torch.randn(1, 500, F)).frames.detach().mean()) > 0.9
+    other = EventGate(F)
+    other.load_state_dict(gate.state_dict())
+    glance = torch.randn(1, 20, F)
+    assert torch.equal(gate.logits(glance)[0], other.logits(glance)[0])
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    gate = EventGate(F)
+    with pytest.raises(ValueError, match=r"glance has shape \(1, 30, 3\).*glance_size=8"):
+        gate.switch(torch.zeros(1, 30, 3))
+    with pytest.raises(ValueError, match="13 frames are fewer than the context of 7 before and 7 after"):
+        gate.logits(torch.zeros(1, 13, F))
+    with pytest.raises(ValueError, match="std above 0"):
+        gate.set_statistics(torch.zeros(F), torch.zeros(F))
+    with pytest.raises(ValueError, match=r"mean has shape \(3,\)"):
+        gate.set_statistics(torch.zeros(3), torch.ones(F))
+    with pytest.raises(ValueError, match=r"frame_budget=1\.5"):
+        EventGate(F, frame_budget=1.5)
+    with pytest.raises(ValueError, match=r"dilations\[1\]=0"):
+        EventGate(F, dilations=(1, 0))
+    with pytest.raises(ValueError, match="num_neurons=0"):
+        EventGate(F, num_neurons=0)
+    with pytest.raises(ValueError, match="rate=2"):
+        RandomGate(F, rate=2)
+    with pytest.raises(ValueError, match="every=3, offset=3"):
+        Stride(F, every=3, offset=3)
