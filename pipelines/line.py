@@ -125,8 +125,8 @@ class Line(nn.Module):
             raise ValueError(f"glance reads {glance.needs.reads!r}; the rule is that a glance reads 'audio'")
         if featurizer.needs.reads == "audio" and featurizer.needs.rate_hz != glance.needs.rate_hz:
             raise ValueError(
-                f"featurizer reads audio at {featurizer.needs.rate_hz:g} Hz and the glance at "
-                f"{glance.needs.rate_hz:g} Hz; the rule is one rate per model (one resampler); give both the same rate_hz"
+                f"featurizer reads audio at {featurizer.needs.rate_hz:g} Hz, glance at {glance.needs.rate_hz:g} Hz: "
+                "the rule is one rate per model (one resampler); give both the same rate_hz"
             )
         self.grid, self.glance, self.gate, self.featurizer = grid, glance, gate, featurizer
         self.encoder, self.head = encoder, head

@@ -281,7 +281,7 @@ def _decisions(text: str, labels: tuple[str, ...]) -> tuple[dict[str, Decision],
 
 def _metrics(text: str) -> dict[str, float]:
     stored = json.loads(text)
-    if not isinstance(stored, dict):
+    if not isinstance(stored, dict) or not all(isinstance(value, int | float | None) for value in stored.values()):
         raise ValueError("it must hold names and numbers")
     return {key: math.nan if value is None else value for key, value in stored.items()}
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from .events import Event
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Scores(NamedTuple):
@@ -70,6 +72,8 @@ class Events:
         ]
         return "\n".join(lines)
 
-    def to_pandas(self) -> pd.DataFrame:
+    def to_pandas(self) -> "pd.DataFrame":
         """One row per event; the columns of `Event`, also when there is none."""
+        import pandas as pd  # takes a second, which whoever wants no table need not wait for
+
         return pd.DataFrame(list(self.events), columns=list(Event._fields))

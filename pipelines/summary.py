@@ -206,12 +206,12 @@ def last_lines(metrics: Mapping[str, float], kinds: Sequence[str], model_folder:
         def figure(key: str, prefix: str = prefix) -> float:
             return metrics[prefix + key]
 
+        recall, low, high = (figure("recall_at_1_false_alarm_per_hour" + end) for end in ("", "_low", "_high"))
         lines.append(
-            f"{kind or 'all'} recordings: finds {figure('recall_at_1_false_alarm_per_hour'):.0%} of the words at 1 false "
-            f"alarm per hour and keyword ({figure('recall_at_1_false_alarm_per_hour_low'):.0%} to "
-            f"{figure('recall_at_1_false_alarm_per_hour_high'):.0%}; everything open: "
-            f"{figure('dense_recall_at_1_false_alarm_per_hour'):.0%}); opens {figure('frames_open'):.1%} of the frames; an hour "
-            f"takes {3600 / figure('times_real_time'):.1f} s, {figure('speedup'):.1f} times faster than everything open"
+            f"{kind or 'all'} recordings: finds {recall:.0%} of the words at 1 false alarm per hour and keyword "
+            f"({low:.0%} to {high:.0%}; everything open: {figure('dense_recall_at_1_false_alarm_per_hour'):.0%}); "
+            f"opens {figure('frames_open'):.1%} of the frames; an hour takes {3600 / figure('times_real_time'):.1f} s, "
+            f"{figure('speedup'):.1f} times faster than everything open"
         )
     lines.append(f"Tag your own recordings:  python -m pipelines.tag {model_folder} RECORDING...")
     return lines
@@ -228,10 +228,10 @@ Finds these words in long recordings, and computes features only where its switc
 
 ## How well
 
-On {metrics["hours"]:.1f} hours of test recordings with {metrics["num_events"]:.0f} words it finds {recall:.1%} of them at
-1 false alarm per hour and keyword, with {metrics["frames_open"]:.1%} of the frames open. metrics.json has all figures,
-also per kind of recording. Scores are not probabilities of being right on other material: thresholds were set on the
-validation split of the corpus below.
+On {metrics["hours"]:.1f} hours of test recordings with {metrics["num_events"]:.0f} words it finds {recall:.1%} of them
+at 1 false alarm per hour and keyword, with {metrics["frames_open"]:.1%} of the frames open. metrics.json has all
+figures, also per kind of recording. Scores are not probabilities of being right on other material: thresholds were set
+on the validation split of the corpus below.
 
 ## Data and licences
 

@@ -7,6 +7,7 @@ import glob
 import importlib.metadata
 import io
 import os
+import re
 import sys
 import tempfile
 import time
@@ -48,9 +49,10 @@ reason, and the others go on. In folders, files without sound are skipped, and n
 
 exit codes: 0 all good, 1 failed, 2 wrong usage or no model, 3 finished but some files failed, 130 interrupted
 """
-MEDIA_ENDINGS = frozenset(
-    ".3gp .aac .ac3 .aif .aifc .aiff .alac .amr .ape .au .avi .caf .flac .flv .m4a .m4b .m4v .mka .mkv .mov .mp2 .mp3 .mp4 "
-    ".mpeg .mpg .mts .oga .ogg .opus .rf64 .snd .ts .w64 .wav .webm .wma .wmv .wv".split()
+MEDIA_ENDING = re.compile(
+    r".*\.(3gp|aac|ac3|aif[cf]?|alac|amr|ape|au|avi|caf|flac|flv|m4[abv]|mk[av]|mov|mp[234]|mpe?g|mts|og[ag]|opus"
+    r"|rf64|snd|ts|w64|wav|webm|wma|wmv|wv)",
+    re.IGNORECASE | re.DOTALL,
 )
 
 
@@ -109,7 +111,7 @@ class _Job:
 
     def run(self, arguments: list[str]) -> int:
         """Show help, or tag; returns the exit code."""
-        options = _parser().parse_args(arguments)
+        options = _parse(arguments)
         if options.help:
             with contextlib.suppress(_ReaderLeft):
                 _show(_parser().format_help())
@@ -164,25 +166,27 @@ class _Job:
             before = seconds
 
         if not file.is_named and os.path.exists(file.path) and not os.path.isfile(file.path):
-            return self.skip(f"{file.path} is no regular file")  # to open a pipe would be to wait for its writer
+            self.skip(f"{file.path} is no regular file")  # to open a pipe would be to wait for its writer
+            return None
         try:
             events = model.tag(
                 file.path, channel=options.channel, min_score=options.min_score, gate=options.gate, progress=progress
             )
         except MediaError as error:
-            if not file.is_named and not error.read_seconds and not _looks_like_media(file.path):
-                return self.skip(str(error))
-            return self.fail(str(error))
+            is_expected = not (file.is_named or error.read_seconds or MEDIA_ENDING.fullmatch(file.path))
+            (self.skip if is_expected else self.fail)(str(error))
         except OSError as error:
-            return self.fail(f"{file.path}: {error.strerror or error}")
+            self.fail(f"{file.path}: {error.strerror or error}")
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
             fault = f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})"
-            return self.fail(f"{file.path}: a fault in the program: {fault}")
-        self.num_tagged += 1
-        self.num_events += len(events)
-        self.seconds += events.seconds
-        return events
+            self.fail(f"{file.path}: a fault in the program: {fault}")
+        else:
+            self.num_tagged += 1
+            self.num_events += len(events)
+            self.seconds += events.seconds
+            return events
+        return None
 
     def write(self, output: str, rows: Iterable[Row]) -> None:
         """The table; a reader of standard output that left does not keep it from being written."""
@@ -217,9 +221,10 @@ class _Job:
     def summary(self, took_seconds: float) -> str:
         """What was done, in one line."""
         rest = [f"{n} {what}" for n, what in ((self.num_failed, "failed"), (self.num_skipped, "skipped")) if n]
+        events, files = _counted(self.num_events, "event"), _counted(self.num_tagged, "file")
         return ", ".join(
             [
-                f"{self.num_events} events in {self.num_tagged} files ({seconds_text(self.seconds)} of sound)",
+                f"{events} in {files} ({seconds_text(self.seconds)} of sound)",
                 *rest,
                 f"in {seconds_text(took_seconds)}" + (f"; table: {self.output}" if self.output else ""),
             ]
@@ -228,7 +233,7 @@ class _Job:
     def farewell(self) -> str:
         """What to say when interrupted."""
         table = f"; {self.output} was not written" if self.output else ""
-        return f"\nInterrupted after {self.num_tagged} files{table}."
+        return f"\nInterrupted after {_counted(self.num_tagged, 'file')}{table}."
 
 
 def find_files(names: Iterable[str]) -> tuple[list[Found], list[str]]:
@@ -278,6 +283,7 @@ def _below(folder: str, unusable: list[str]) -> Iterator[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = _Options(
         prog=PROGRAM,
+        usage=f"{PROGRAM} MODEL MEDIA... [options]",
         description=__doc__,
         epilog=EPILOG,
         add_help=False,
@@ -285,8 +291,13 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("model", nargs="?", metavar="MODEL", help="the model folder of a run, such as runs/kws/model")
-    add("media", nargs="*", metavar="MEDIA", help="files of any container and codec, folders, glob patterns")
+    add(
+        "paths",
+        nargs="*",
+        metavar="MODEL MEDIA...",
+        help="the model folder of a run, such as runs/kws/model; then files of any container and codec, folders, "
+        "glob patterns",
+    )
     add("--output", metavar="FILE.csv", help="write one table of all events; a table of that name is replaced")
     add("--min-score", type=float, metavar="P", help="one threshold in [0, 1] instead of the model's own, per label")
     add(
@@ -307,6 +318,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--quiet", action="store_true", help="no progress; events and failures are still shown")
     add("-h", "--help", action="store_true", help="show this")
     return parser
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    """Options before, between and after names; behind -- there are only names."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options = _parser().parse_intermixed_args(arguments[:end])
+    options.model, *options.media = [*options.paths, *arguments[end + 1 :]] or [None]
+    return options
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -355,8 +374,8 @@ def _show(text: str) -> None:
         raise UserError(f"standard output cannot be written ({error.strerror})") from error
 
 
-def _looks_like_media(path: str) -> bool:
-    return os.path.splitext(path)[1].lower() in MEDIA_ENDINGS
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _as_utf8(name: str) -> str:

@@ -115,7 +115,9 @@ def write_message(stream: BinaryIO, body: bytes) -> None:
 
 def main(library_path: str, data_path: str) -> None:
     """Answer until standard input closes."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the process at once and without a traceback
+    for name in ("SIGINT", "SIGPIPE"):  # Ctrl-C, and nobody listening any more, end the process without a traceback
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
     speaker = Speaker(library_path, data_path)
     while (message := read_message(sys.stdin.buffer)) is not None:
         answers: list[dict[str, Any]] = []

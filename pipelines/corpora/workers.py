@@ -1,11 +1,16 @@
 """Processes that share the work of preparing a corpus, and end promptly when interrupted: `Workers`."""
 
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
+import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,8 +27,12 @@ class Workers:
         self._others = set(multiprocessing.active_children())
         self._executor: concurrent.futures.ProcessPoolExecutor | None = None
         if number > 1:
+            # By way of a file: a process is started at once, however large `shared` is.
+            with tempfile.NamedTemporaryFile(suffix=".pickle", delete=False) as file:
+                pickle.dump((begin, shared), file)
+            self._beginning = Path(file.name)
             self._executor = concurrent.futures.ProcessPoolExecutor(
-                number, multiprocessing.get_context("spawn"), _begin_process, (begin, shared)
+                number, multiprocessing.get_context("spawn"), _begin_process, (self._beginning,)
             )
         else:
             begin(shared)
@@ -40,6 +49,7 @@ class Workers:
             for child in set(multiprocessing.active_children()) - self._others:
                 child.terminate()
         self._executor.shutdown(wait=True, cancel_futures=True)
+        self._beginning.unlink()
 
     def run(self, task: Callable[[Any], None], jobs: Sequence[Any], report: Callable[[int], None]) -> None:
         """Do all jobs; `report` is called with the number done after each."""
@@ -48,16 +58,31 @@ class Workers:
                 task(job)
                 report(done)
             return
-        futures = [self._executor.submit(task, job) for job in jobs]
+        with _ctrl_c_held_back():  # this starts processes, and one that is just starting answers with a traceback
+            futures = [self._executor.submit(task, job) for job in jobs]
         for done, future in enumerate(concurrent.futures.as_completed(futures), start=1):
             future.result()
             report(done)
 
 
-def _begin_process(begin: Callable[[Any], None], shared: Any) -> None:
+@contextlib.contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Keep Ctrl-C waiting; processes started meanwhile never get it (where the system can block signals)."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin_process(beginning: Path) -> None:
     """Leave Ctrl-C to the parent, end when it ends, and get ready."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    begin, shared = pickle.loads(beginning.read_bytes())
     begin(shared)
 
 

@@ -27,8 +27,8 @@ WORDS = ["yes", "no"]
 SMALL = {
     "corpus.init_args.words": "[yes, no]",
     "corpus.init_args.train_hours": "{practice: 0.1}",
-    "corpus.init_args.validation_hours": "{talkative: 0.05}",
-    "corpus.init_args.test_hours": "{talkative: 0.035, quiet: 0.035}",
+    "corpus.init_args.validation_hours": "{talkative: 0.035}",
+    "corpus.init_args.test_hours": "{talkative: 0.035, quiet: 0.02}",
     "corpus.init_args.stream_seconds": "60",
     "train.max_epochs": "3",
     "train.batch_size": "4",
@@ -126,7 +126,9 @@ def test_a_resumed_run_ends_like_any_other(story: Story) -> None:
         assert ended.exit_code == 0, ended.said
         assert "of the words at 1 false alarm per hour and keyword" in ended.said
         assert "python -m pipelines.tag" in ended.said
-    first, second = (json.loads((story.folder / run / "metrics.json").read_text()) for run in ("runs/kws", "runs/kws-2"))
+    first, second = (
+        json.loads((story.folder / run / "metrics.json").read_text()) for run in ("runs/kws", "runs/kws-2")
+    )
     assert first.keys() == second.keys()
     assert first["seed"] == second["seed"] == 1
 
@@ -134,9 +136,8 @@ def test_a_resumed_run_ends_like_any_other(story: Story) -> None:
 def test_without_output_a_second_run_goes_to_a_new_folder_and_says_that_the_cache_is_reused(story: Story) -> None:
     said = story.interrupted_training.said
     assert said.startswith("Run folder runs/kws-2,")
-    assert re.search(r"Corpus pipelines.corpora.SpokenWords: 12 recordings, reused from the cache", said), said
-    assert re.search(r"Features of 6 train recordings reused from the cache", said), said
-    assert re.search(r"Features of 3 validation recordings reused from the cache", said), said
+    for what in ("Corpus", "Features"):
+        assert re.search(rf"^{what}.* reused from the cache$", said, flags=re.MULTILINE), said
     assert "computed" in story.first.said
     assert "reused" not in story.interrupted_preparing.said
 
@@ -189,7 +190,7 @@ def test_metrics_agree_with_each_other(run_folder: Path) -> None:
     assert metrics["seconds_of_work"] == pytest.approx(work)
     assert metrics["seconds_saved"] == pytest.approx(dense - work)
     assert metrics["speedup"] == pytest.approx(dense / work)
-    assert metrics["num_recordings"] == metrics["quiet_num_recordings"] + metrics["talkative_num_recordings"] == 4
+    assert metrics["num_recordings"] == metrics["quiet_num_recordings"] + metrics["talkative_num_recordings"] == 3
     assert metrics["num_frames"] * 0.08 == pytest.approx(metrics["hours"] * 3600, rel=0.01)
     recalls = [metrics[f"recall_at_{rate:g}_false_alarm{'s' * (rate != 1)}_per_hour"] for rate in RATES]
     assert recalls == sorted(recalls)
