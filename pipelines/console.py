@@ -1,7 +1,8 @@
 """What a command shows and how it ends: lines, progress bars, exit codes, Ctrl-C."""
 
 import contextlib
-import multiprocessing
+import multiprocessing.synchronize
+import multiprocessing.util
 import os
 import re
 import signal
@@ -160,9 +161,33 @@ def leave(exit_code: int) -> NoReturn:
 def _end_now() -> NoReturn:
     for child in multiprocessing.active_children():
         child.kill()
+    _free_semaphores()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(EXIT_INTERRUPTED)
+
+
+@contextlib.contextmanager
+def ctrl_c_held_back() -> Iterator[None]:
+    """Keep Ctrl-C waiting while worker processes are started: one that is just starting answers with a traceback.
+
+    Processes started meanwhile never get it, where the system can block signals. Keep the block short.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _free_semaphores() -> None:
+    """Free what locks and queues between processes hold: Python prints a warning about any that are left."""
+    for finalizer in list(multiprocessing.util._finalizer_registry.values()):  # type: ignore[attr-defined]
+        if finalizer._callback is multiprocessing.synchronize.SemLock._cleanup:  # type: ignore[attr-defined]
+            finalizer()
 
 
 class Stop:

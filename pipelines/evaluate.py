@@ -5,6 +5,7 @@ The dense twin is the same model with an open gate, in its fastest form: one fea
 
 import itertools
 import math
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from featurizers import Grid, open_audio
-from surnn import EventGate, Gate, Open, Packed
+from surnn import EventGate, Gate, Open
 
 from .decoding import Placement, decode_peaks
 from .errors import UserError
@@ -77,25 +78,26 @@ def track_of_frames(line: Line, glance: Tensor, features: Tensor, grid: Grid, ga
     switch = gate.switch(glance[None], 0)
     is_open = switch.frames[0] > 0
     index = is_open.nonzero()[:, 0]
-    packed = Packed(line.encoder.normalise(features[is_open]), index, torch.tensor([index.numel()]))
-    level, decay = line.head(line.encoder.rnn(packed).output)
+    level, decay = line.head(line.encoder.run(features[is_open], index).output)
     logits = None if switch.logits is None else switch.logits[0]
     return Track(Held(level, decay, index), is_open, logits, grid, index.numel(), len(glance) * grid.hop_seconds)
 
 
 def tracks_of_frames(line: Line, frames: Frames, grid: Grid, gate: Gate) -> list[Track]:
-    """`track_of_frames` for every recording of a split (all starting at time zero)."""
+    """`track_of_frames` for every recording of a split."""
     bounds = torch.cat([torch.zeros(1, dtype=torch.int64), frames.lengths.cumsum(0)]).tolist()
-    return [
-        track_of_frames(line, frames.glance[begin:end].float(), frames.features[begin:end].float(), grid, gate)
-        for begin, end in itertools.pairwise(bounds)
-    ]
+    tracks = []
+    for (begin, end), start in zip(itertools.pairwise(bounds), frames.starts_seconds, strict=True):
+        glance, features = frames.glance[begin:end].float(), frames.features[begin:end].float()
+        tracks.append(track_of_frames(line, glance, features, grid._replace(origin_seconds=start), gate))
+    return tracks
 
 
 def candidates(track: Track, labels: Sequence[str], placements: Mapping[str, Placement] | None = None) -> list[Event]:
     """All peaks worth looking at, their scores as logits (operating points are shifts of logits)."""
-    found = decode_peaks(track.held, track.grid, labels, thresholds=CANDIDATE_PROBABILITY, placements=placements)
-    return [event._replace(score=math.log(event.score / max(1e-9, 1 - event.score))) for event in found]
+    held = track.held._replace(level=track.held.level.double())  # a sure float32 probability has lost its logit
+    found = decode_peaks(held, track.grid, labels, thresholds=CANDIDATE_PROBABILITY, placements=placements)
+    return [event._replace(score=math.log(event.score / max(1e-15, 1 - event.score))) for event in found]
 
 
 def results_of(
@@ -167,6 +169,7 @@ def visit(line: Line, recording: Recording, labels: Sequence[str]) -> Visit:
         with open_audio(recording.source, line.rate_hz) as stream:
             return line.glance_only(stream)
 
+    floor()  # the first walk finds the file on disk, the timed ones in memory
     track, seconds = timed(tagged(None))
     dense_track, dense_seconds = timed(tagged(Open(line.glance.size)))
     _, floor_seconds = timed(floor)
@@ -176,20 +179,29 @@ def visit(line: Line, recording: Recording, labels: Sequence[str]) -> Visit:
 
 
 def work_of(visits: Sequence[Visit], recordings: Sequence[Recording]) -> dict[str, WorkCounts]:
-    """What the walks cost, per kind."""
-    per_kind: dict[str, list[WorkCounts]] = {}
-    for v, recording in zip(visits, recordings, strict=True):
-        counts = WorkCounts(
-            v.track.is_open.numel(),
-            int(v.track.is_open.sum()),
-            v.track.frames_featurized,
-            v.track.seconds,
-            v.seconds,
-            v.dense_seconds,
-            v.floor_seconds,
+    """What the walks cost, per kind.
+
+    Times are medians over the recordings of a kind, per second of media, times all its media: a moment in which the
+    machine was busy with something else does not count.
+    """
+    per_kind: dict[str, WorkCounts] = {}
+    for kind in dict.fromkeys(recording.kind for recording in recordings):
+        chosen = [v for v, recording in zip(visits, recordings, strict=True) if recording.kind == kind]
+        media = [v.track.seconds for v in chosen]
+
+        def usual(times: Sequence[float], media: Sequence[float] = media) -> float:
+            return statistics.median(t / m for t, m in zip(times, media, strict=True)) * sum(media)
+
+        per_kind[kind] = WorkCounts(
+            num_frames=sum(v.track.is_open.numel() for v in chosen),
+            num_frames_open=sum(int(v.track.is_open.sum()) for v in chosen),
+            num_frames_featurized=sum(v.track.frames_featurized for v in chosen),
+            seconds_of_media=sum(media),
+            seconds_of_work=usual([v.seconds for v in chosen]),
+            seconds_of_work_dense=usual([v.dense_seconds for v in chosen]),
+            seconds_of_work_floor=usual([v.floor_seconds for v in chosen]),
         )
-        per_kind.setdefault(recording.kind, []).append(counts)
-    return {kind: WorkCounts._make(map(sum, zip(*counts, strict=True))) for kind, counts in per_kind.items()}
+    return per_kind
 
 
 def comparison_metrics(

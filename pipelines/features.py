@@ -21,6 +21,7 @@ import torch
 
 from featurizers import Grid, MediaError, open_audio
 
+from .console import ctrl_c_held_back
 from .errors import UserError
 from .events import Recording
 from .lessons import Frames
@@ -78,7 +79,8 @@ def ensure_frames(
     context = get_context("spawn")
     pool = ProcessPoolExecutor(min(workers, len(todo)), context, _start_worker, (recipe,))
     try:
-        pending = {pool.submit(_compute, *job) for job in todo}
+        with ctrl_c_held_back():  # this starts the processes
+            pending = {pool.submit(_compute, *job) for job in todo}
         report("features", 0, len(todo))
         while pending:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -96,13 +98,14 @@ def load_frames(
     recordings: Sequence[Recording], paths: Sequence[Path], recipe: Recipe, task: KeywordSpotting, labels: Sequence[str]
 ) -> Frames:
     """The frames of many recordings with their targets, in memory: about 0.75 kB a frame."""
-    glances, features, targets, lengths = [], [], [], []
+    glances, features, targets, lengths, starts = [], [], [], [], []
     for recording, path in zip(recordings, paths, strict=True):
         try:
             tensors = safetensors.torch.load_file(path)
         except safetensors.SafetensorError as error:
             raise UserError(f"{path} is damaged ({error}); delete it, and it is computed again") from error
-        grid = Grid(recipe.grid.hop_seconds, float(tensors["start_seconds"][0]))
+        starts.append(float(tensors["start_seconds"][0]))
+        grid = Grid(recipe.grid.hop_seconds, starts[-1])
         glances.append(tensors["glance"])
         features.append(tensors["features"])
         targets.append(task.targets(recording.events, labels, grid, len(tensors["glance"])))
@@ -114,5 +117,5 @@ def load_frames(
         torch.cat([t.weights for t in targets]).bool(),
         torch.cat([t.switch for t in targets]).bool(),
         torch.tensor(lengths),
-        tuple(recording.kind for recording in recordings),
+        tuple(starts),
     )

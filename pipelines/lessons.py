@@ -17,7 +17,7 @@ class Frames(NamedTuple):
         weights: (N, C) bool.
         switch: (N,) bool; what the helping loss wants open.
         lengths: (R,) int64 frames per recording; their sum is N.
-        kinds: R names.
+        starts_seconds: R times on the media clock at which the recordings begin.
     """
 
     glance: Tensor
@@ -26,7 +26,7 @@ class Frames(NamedTuple):
     weights: Tensor
     switch: Tensor
     lengths: Tensor
-    kinds: tuple[str, ...]
+    starts_seconds: tuple[float, ...]
 
 
 class Crop(NamedTuple):

@@ -27,7 +27,7 @@ from featurizers import (
     plan_runs,
     silence_frame,
 )
-from surnn import Gate, Packed, SuGRU
+from surnn import Gate, Packed, ScanResult, SuGRU
 
 from .heads import Head, Held
 
@@ -63,22 +63,24 @@ class Track(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """A suGRU over features normalised by fixed statistics of the training split.
+    """A suGRU over features normalised by fixed statistics of the training split, and perhaps projected.
 
     Args:
         input_size: numbers per frame.
         hidden: neurons per layer.
         num_layers: layers; all share the frame switch.
+        projection: numbers per frame after a linear layer and a ReLU before the first layer; 0: none.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, input_size: int, hidden: int, num_layers: int = 1) -> None:
+    def __init__(self, input_size: int, hidden: int, num_layers: int = 1, projection: int = 0) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(input_size))
         self.register_buffer("scale", torch.ones(input_size))
-        self.rnn = SuGRU(input_size, hidden, num_layers)
+        self.project = nn.Sequential(nn.Linear(input_size, projection), nn.ReLU()) if projection else nn.Identity()
+        self.rnn = SuGRU(projection or input_size, hidden, num_layers)
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Normalise by these (F,) statistics from now on; a feature that never varies is only centred."""
@@ -88,6 +90,18 @@ class Encoder(nn.Module):
     def normalise(self, features: Tensor) -> Tensor:
         """Features (..., F) with the training split's mean removed and its deviation divided out."""
         return (features - self.mean) * self.scale
+
+    def run(self, features: Tensor, index: Tensor, state: Tensor | None = None) -> ScanResult:
+        """Run over the open frames of one recording.
+
+        Args:
+            features: (N, F) of the open frames.
+            index: (N,) int64, which frames they are.
+            state: carried from the block before.
+        """
+        rows = self.project(self.normalise(features))
+        result: ScanResult = self.rnn(Packed(rows, index, torch.tensor([len(rows)])), state)
+        return result
 
 
 @dataclass
@@ -211,8 +225,7 @@ class Line(nn.Module):
             return
         features, computed = self._features(block, is_open)
         walk.frames_featurized += computed
-        packed = Packed(self.encoder.normalise(features), index, torch.tensor([index.numel()]))
-        result = self.encoder.rnn(packed, walk.state)
+        result = self.encoder.run(features, index, walk.state)
         walk.state = result.state
         level, decay = self.head(result.output)
         walk.index.append(index + block.first_frame)

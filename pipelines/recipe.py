@@ -40,11 +40,13 @@ class EncoderOptions:
         cell: recurrent cell.
         hidden: neurons per layer.
         num_layers: layers; all of them share the frame switch.
+        projection: numbers per frame after a linear layer with ReLU before the first recurrent one; 0: none.
     """
 
     cell: Literal["gru"] = "gru"
     hidden: int = 96
     num_layers: int = 1
+    projection: int = 0
 
 
 @dataclass(frozen=True)

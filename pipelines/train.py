@@ -75,7 +75,8 @@ class Lesson(lightning.LightningModule):
             is_open |= torch.rand(shape, device=is_open.device) < options.random_open
             is_open |= torch.rand(shape[0], 1, device=is_open.device) < options.dense_share
         features = self.encoder.normalise(crop.features)
-        features = features + options.feature_noise * torch.randn_like(features)
+        features = self.encoder.project(features + options.feature_noise * torch.randn_like(features))
+        features = nn.functional.dropout(features, options.dropout, self.training)
         result = self.encoder.rnn(features, self.carry(shape[0]), switch=Switch(is_open.float()))
         self.state = result.state.detach()
         hidden = nn.functional.dropout(result.output, options.dropout, self.training)
@@ -145,11 +146,11 @@ def _quiet_lightning() -> Iterator[None]:
 class _Watch(lightning.Callback):
     """Counts steps for the progress bar, and tells the data which epoch to draw (a resumed run does not begin at 0)."""
 
-    def __init__(self, step: Step) -> None:
-        self.step = step
+    def __init__(self, step: Step, crops: Crops) -> None:
+        self.step, self.crops = step, crops
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, lesson: Any) -> None:  # noqa: ARG002
-        trainer.train_dataloader.dataset.epoch = trainer.current_epoch
+        self.crops.epoch = trainer.current_epoch
 
     def on_train_batch_end(self, trainer: lightning.Trainer, lesson: Any, *_: Any) -> None:  # noqa: ARG002
         self.step.advance(note=f"loss {lesson.history[-1]['loss']:.3f}")
@@ -179,7 +180,7 @@ def train_line(
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            callbacks=[_Watch(step), ModelCheckpoint(folder, save_last=True, save_top_k=0)],
+            callbacks=[_Watch(step, dataset), ModelCheckpoint(folder, save_last=True, save_top_k=0)],
         )
         try:
             with _quiet_lightning():

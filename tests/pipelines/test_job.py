@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 
 import pipelines
 from pipelines.metrics.keywords import RATES
@@ -30,7 +31,7 @@ SMALL = {
     "corpus.init_args.validation_hours": "{talkative: 0.035}",
     "corpus.init_args.test_hours": "{talkative: 0.035, quiet: 0.02}",
     "corpus.init_args.stream_seconds": "60",
-    "train.max_epochs": "3",
+    "train.max_epochs": "6",
     "train.batch_size": "4",
     "train.crop_seconds": "5.0",
 }
@@ -53,6 +54,7 @@ class Story(NamedTuple):
     interrupted_preparing: Ended
     first: Ended
     interrupted_training: Ended
+    steps_when_interrupted: int
     second: Ended
 
 
@@ -87,6 +89,12 @@ def call(folder: Path, *arguments: str, interrupt_when: Callable[[], object] | N
         return Ended(process.returncode, said.read(), took)
 
 
+def steps_trained(run_folder: Path) -> int:
+    """Optimizer steps that the checkpoint of a run has behind it."""
+    checkpoint = torch.load(run_folder / "checkpoints" / "last.ckpt", weights_only=False)
+    return int(checkpoint["global_step"])
+
+
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     folder = tmp_path_factory.mktemp("job")
@@ -102,6 +110,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         call(folder, "--seed", "1", interrupt_when=is_preparing),
         call(folder, "--output", "runs/kws", "--resume"),
         call(folder, "--seed", "1", interrupt_when=is_training),
+        steps_trained(folder / "runs" / "kws-2"),
         call(folder, "--output", "runs/kws-2", "--resume"),
     )
 
@@ -131,6 +140,12 @@ def test_a_resumed_run_ends_like_any_other(story: Story) -> None:
     )
     assert first.keys() == second.keys()
     assert first["seed"] == second["seed"] == 1
+
+
+def test_training_goes_on_from_where_it_was_interrupted(story: Story) -> None:
+    total = steps_trained(story.folder / "runs" / "kws")
+    assert 0 < story.steps_when_interrupted < total  # else there was nothing to go on from
+    assert steps_trained(story.folder / "runs" / "kws-2") == total
 
 
 def test_without_output_a_second_run_goes_to_a_new_folder_and_says_that_the_cache_is_reused(story: Story) -> None:
