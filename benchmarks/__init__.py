@@ -6,7 +6,8 @@ streams.py       ... words in long audio: found, missed, false alarms
 mistakes.py      ... the worst of them, on a page
 digits.py        the recipe of the ten words, trained on digits, and judged
 skipping.py      the learned switch beside its dense twin and simpler ways to skip
-rivals.py        ... those simpler ways
+systems.py       ... each of them trained, tuned and tested
+rivals.py        ... the simpler ways
 paired.py        ... several seeds, one interval
 speed.py         what a model takes from file to events, and what its switch costs
 timing.py        ... walks to be timed, frames to be counted

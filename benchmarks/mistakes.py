@@ -106,10 +106,11 @@ def explained(model: Model, item: Annotated, track: Track, moment: Moment) -> st
         snr_db, what = item.snr_db[place], f"best of the other words: {near.rival} {near.rival_score:.2f}"
     else:
         what, snr_db = said_there(item, event)
+    threshold = model.decisions[event.label].threshold
     ratio = "not known" if math.isnan(snr_db) else f"{snr_db:.1f} dB"
     return (
         f"signal-to-noise {ratio}, {louder:+.1f} dB against the 2 s around; switch open on {near.num_open} of "
-        f"{near.num_frames} frames; scored {near.own:.2f}, threshold {model.decisions[event.label].threshold:.2f}; {what}"
+        f"{near.num_frames} frames; scored {near.own:.2f}, threshold {threshold:.2f}; {what}"
     )
 
 

@@ -54,9 +54,7 @@ def real_recordings(data: Path, labels: Sequence[str]) -> list[Annotated]:
 
 def _annotated(folder: Path, name: str, events_file: str, kind: str) -> Annotated:
     with (folder / events_file).open(newline="") as file:
-        rows = sorted(
-            (row for row in csv.DictReader(file) if row["file"] == name), key=lambda row: float(row["onset"])
-        )
+        rows = sorted((row for row in csv.DictReader(file) if row["file"] == name), key=lambda row: float(row["onset"]))
     events = tuple(
         Event(float(row["onset"]), float(row["offset"]), spelled(row["label"].partition(":")[0])) for row in rows
     )
@@ -162,8 +160,8 @@ def stream_lines(figures: Mapping[str, float], annotated: Sequence[Annotated], n
         f"{figures['false_alarms_per_hour_at_thresholds']:.2f} per hour and keyword ({low:.2f} to {high:.2f})",
         f"  at 1 false alarm per hour and keyword: {share('recall_at_1_false_alarm_per_hour')}; "
         f"at 2: {share('recall_at_2_false_alarms_per_hour')}",
-        f"  {ENOUGH_RECALL:.0%} found at {figures['false_alarms_per_hour_at_0.6_recall']:.2f} false alarms per hour and "
-        f"keyword; one false alarm is {1 / (figures['hours'] * num_labels):.2f} per hour and keyword",
+        f"  {ENOUGH_RECALL:.0%} found at {figures['false_alarms_per_hour_at_0.6_recall']:.2f} per hour and keyword; "
+        f"one false alarm is {1 / (figures['hours'] * num_labels):.2f} per hour and keyword",
         f"  onset error, median: {figures['onset_error_seconds_median']:.2f} s",
         f"  the words of {unknown} recordings are not annotated: some of their false alarms may be words really said",
     ]

@@ -103,3 +103,27 @@ def held_logits(level: Tensor, decay: Tensor, *, is_open: Tensor, hop_seconds: f
     age_seconds = (steps - last.clamp_min(0)).to(level.dtype)[..., None] * hop_seconds
     scores = level.gather(1, source) - decay.gather(1, source) * age_seconds
     return torch.where(last[..., None] >= 0, scores, -30.0)
+
+
+def held_logits_stepwise(level: Tensor, decay: Tensor, *, frames: Tensor, hop_seconds: float) -> Tensor:
+    """`held_logits`, frame by frame, with the straight-through gradient of the frame switch.
+
+    The reference: (level, decay, age) = select(switch, (head's level, head's decay, 0), (previous ones, age + 1)). Its
+    derivative by the switch is the difference of the two sides, and reaches every later frame that holds the choice.
+
+    Args:
+        level: (B, T, C) logits.
+        decay: (B, T, C) logits per second.
+        frames: (B, T) in {0, 1}, carrying the switch's gradient.
+        hop_seconds: seconds per frame.
+    """
+    held_level, held_decay = torch.full_like(level[:, 0], -30.0), torch.zeros_like(decay[:, 0])
+    age = torch.zeros_like(frames[:, :1])
+    scores = []
+    for step in range(frames.shape[1]):
+        is_open = frames[:, step, None]
+        held_level = is_open * level[:, step] + (1 - is_open) * held_level
+        held_decay = is_open * decay[:, step] + (1 - is_open) * held_decay
+        age = (1 - is_open) * (age + 1)
+        scores.append(held_level - held_decay * age * hop_seconds)
+    return torch.stack(scores, dim=1)

@@ -22,7 +22,6 @@ from .model import Model, build_line, metrics_text
 from .recipe import Recipe
 from .runfolder import write_atomic
 from .summary import card_text, last_lines, write_pages
-from .tasks import KeywordSpotting
 from .train import train_line
 
 

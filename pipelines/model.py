@@ -63,9 +63,7 @@ def build_line(recipe: Recipe, num_labels: int) -> Line:
     grid = Grid(recipe.grid.hop_seconds)
     glance = recipe.glance.build(grid)
     featurizer = recipe.featurizer.build(grid, glance_size=glance.size)
-    encoder = Encoder(
-        featurizer.size, recipe.encoder.hidden, recipe.encoder.num_layers, recipe.encoder.projection
-    )
+    encoder = Encoder(featurizer.size, recipe.encoder.hidden, recipe.encoder.num_layers, recipe.encoder.projection)
     return Line(
         grid=grid,
         glance=glance,

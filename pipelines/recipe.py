@@ -68,22 +68,24 @@ class TrainOptions:
         help_weight: weight of the loss that shows the switch, by the labels, when to open.
         switch_positive_weight: weight, in that loss, of frames that should be open.
         budget_weight: weight of the loss that holds the switch to its budget.
+        straight_through_epochs: last epochs, in which the task's own gradient reaches the switch as well.
     """
 
-    max_epochs: int = 20
-    batch_size: int = 16
-    crop_seconds: float = 20.0
-    learning_rate: float = 3e-3
+    max_epochs: int = 8
+    batch_size: int = 32
+    crop_seconds: float = 10.0
+    learning_rate: float = 2e-3
     weight_decay: float = 0.01
     gradient_clip: float = 1.0
-    dropout: float = 0.1
-    feature_noise: float = 0.1
-    positive_weight: float = 1.0
-    dense_share: float = 0.25
+    dropout: float = 0.3
+    feature_noise: float = 0.3
+    positive_weight: float = 2.0
+    dense_share: float = 0.3
     random_open: float = 0.02
     help_weight: float = 1.0
-    switch_positive_weight: float = 1.0
-    budget_weight: float = 1.0
+    switch_positive_weight: float = 3.0
+    budget_weight: float = 0.1
+    straight_through_epochs: int = 1
 
 
 @dataclass(frozen=True)

@@ -189,8 +189,9 @@ def headline(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
     """The few figures to read first."""
     recall = metrics["recall_at_1_false_alarm_per_hour"]
     low, high = (metrics[f"recall_at_1_false_alarm_per_hour_{end}"] for end in ("low", "high"))
+    interval = "" if math.isnan(low) else f" ({low:.0%} to {high:.0%})"  # one recording alone has none
     return [
-        ("words found at 1 false alarm per hour and keyword", f"{recall:.0%} ({low:.0%} to {high:.0%})"),
+        ("words found at 1 false alarm per hour and keyword", f"{recall:.0%}{interval}"),
         ("frames open", f"{metrics['frames_open']:.1%}"),
         ("times real time, one core", f"{metrics['times_real_time']:,.0f}"),
         ("faster than everything open", f"{metrics['speedup']:.1f} times"),
@@ -207,9 +208,10 @@ def last_lines(metrics: Mapping[str, float], kinds: Sequence[str], model_folder:
             return metrics[prefix + key]
 
         recall, low, high = (figure("recall_at_1_false_alarm_per_hour" + end) for end in ("", "_low", "_high"))
+        interval = "" if math.isnan(low) else f"{low:.0%} to {high:.0%}; "
         lines.append(
             f"{kind or 'all'} recordings: finds {recall:.0%} of the words at 1 false alarm per hour and keyword "
-            f"({low:.0%} to {high:.0%}; everything open: {figure('dense_recall_at_1_false_alarm_per_hour'):.0%}); "
+            f"({interval}everything open: {figure('dense_recall_at_1_false_alarm_per_hour'):.0%}); "
             f"opens {figure('frames_open'):.1%} of the frames; an hour takes {3600 / figure('times_real_time'):.1f} s, "
             f"{figure('speedup'):.1f} times faster than everything open"
         )

@@ -1,5 +1,6 @@
 """What a task asks of frames: targets to train on, events to decode."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -32,11 +33,11 @@ class KeywordSpotting:
     are asked to be 1, frames within the word are asked nothing, all others 0.
 
     Args:
-        before_seconds: frames are asked to be 1 from so long before a word's offset
-        after_seconds: to so long after it.
-        slack_seconds: after which for so long nothing is asked.
-        open_before_seconds: the switch is asked to open so long before a word's offset
-        open_after_seconds: and to stay open so long after it.
+        before_seconds: the scores' target is 1 from so long before a word's offset.
+        after_seconds: the scores' target is 1 until so long after a word's offset.
+        slack_seconds: after the target has been 1, for so long the scores are free.
+        open_before_seconds: the switch is asked to be open from so long before a word's offset.
+        open_after_seconds: the switch is asked to be open until so long after a word's offset.
     """
 
     def __init__(
@@ -59,8 +60,10 @@ class KeywordSpotting:
 
         def frames(begin_seconds: float, end_seconds: float) -> slice:
             """Frames whose end lies in (begin, end]."""
-            begin = int((begin_seconds - grid.origin_seconds) / grid.hop_seconds)
-            end = int((end_seconds - grid.origin_seconds) / grid.hop_seconds)
+            begin, end = (
+                math.floor((seconds - grid.origin_seconds) / grid.hop_seconds + 1e-6)  # an exact end is an end
+                for seconds in (begin_seconds, end_seconds)
+            )
             return slice(max(0, begin), max(0, end))
 
         columns = {label: column for column, label in enumerate(labels)}

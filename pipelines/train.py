@@ -1,8 +1,8 @@
 """Training of switch, encoder and head over cached frames (Lightning), in crops.
 
-The frame switch first learns from labels (the helping loss) where events are; encoder and head learn from the first step
-on packed open frames, a share of crops run open so that the same weights also serve the dense twin. In the last epochs
-the task's own gradient reaches the switch, straight through, beside its two-sided budget.
+The frame switch first learns from labels (the helping loss) where events are; encoder and head learn from the first
+step on packed open frames, a share of crops run open so that the same weights also serve the dense twin. In the last
+epochs the task's own gradient reaches the switch, straight through, beside its two-sided budget.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from surnn import EventGate, Switch, ratio_loss
 
 from .console import Progress, Step
-from .heads import held_logits
+from .heads import held_logits, held_logits_stepwise
 from .lessons import Crop, Frames, crops
 from .line import Line
 from .recipe import TrainOptions
@@ -67,25 +67,36 @@ class Lesson(lightning.LightningModule):
         options = self.options
         shape = crop.switch.shape
         losses: dict[str, Tensor] = {}
-        is_open = torch.ones(shape, dtype=torch.bool, device=crop.glance.device)
+        frames = torch.ones(shape, device=crop.glance.device)
         if isinstance(self.gate, EventGate):
             switch = self.gate.switch(crop.glance)
             losses |= self.switch_losses(switch, crop.switch)
-            is_open = switch.frames.detach() > 0
-            is_open |= torch.rand(shape, device=is_open.device) < options.random_open
-            is_open |= torch.rand(shape[0], 1, device=is_open.device) < options.dense_share
+            is_forced = torch.rand(shape, device=frames.device) < options.random_open
+            is_forced |= torch.rand(shape[0], 1, device=frames.device) < options.dense_share
+            frames = torch.where(
+                is_forced, frames, switch.frames if self.is_straight_through else switch.frames.detach()
+            )
         features = self.encoder.normalise(crop.features)
         features = self.encoder.project(features + options.feature_noise * torch.randn_like(features))
         features = nn.functional.dropout(features, options.dropout, self.training)
-        result = self.encoder.rnn(features, self.carry(shape[0]), switch=Switch(is_open.float()))
+        result = self.encoder.rnn(features, self.carry(shape[0]), switch=Switch(frames))
         self.state = result.state.detach()
         hidden = nn.functional.dropout(result.output, options.dropout, self.training)
-        logits = held_logits(*self.head(hidden), is_open=is_open, hop_seconds=self.hop_seconds)
+        if frames.requires_grad:
+            logits = held_logits_stepwise(*self.head(hidden), frames=frames, hop_seconds=self.hop_seconds)
+        else:
+            logits = held_logits(*self.head(hidden), is_open=frames > 0, hop_seconds=self.hop_seconds)
         weights = crop.weights * torch.where(crop.labels > 0, options.positive_weight, 1.0)
         task = nn.functional.binary_cross_entropy_with_logits(logits, crop.labels, weights, reduction="sum")
         losses["task"] = task / crop.labels.sum().clamp_min(1)
-        losses["frames_open"] = is_open.float().mean()
+        losses["frames_open"] = frames.detach().mean()
         return losses
+
+    @property
+    def is_straight_through(self) -> bool:
+        """Whether the task's own gradient reaches the switch in this step: in the last epochs."""
+        last = self.options.straight_through_epochs / self.options.max_epochs
+        return self.global_step >= (1 - last) * self.total_steps
 
     def carry(self, batch_size: int) -> Tensor | None:
         """An initial state that some other stream ended in, or none: a stream seldom begins where a crop does."""
@@ -137,6 +148,7 @@ def _quiet_lightning() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists and is not empty.*")
         try:
             yield
         finally:
@@ -149,8 +161,11 @@ class _Watch(lightning.Callback):
     def __init__(self, step: Step, crops: Crops) -> None:
         self.step, self.crops = step, crops
 
-    def on_train_epoch_start(self, trainer: lightning.Trainer, lesson: Any) -> None:  # noqa: ARG002
-        self.crops.epoch = trainer.current_epoch
+    def on_load_checkpoint(self, trainer: lightning.Trainer, lesson: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+        self.crops.epoch = checkpoint["epoch"] + 1
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, lesson: Any) -> None:  # noqa: ARG002
+        self.crops.epoch = trainer.current_epoch + 1
 
     def on_train_batch_end(self, trainer: lightning.Trainer, lesson: Any, *_: Any) -> None:  # noqa: ARG002
         self.step.advance(note=f"loss {lesson.history[-1]['loss']:.3f}")
@@ -171,7 +186,7 @@ def train_line(
         frames, crop_frames=crop_frames, batch_size=options.batch_size, batches_per_epoch=batches, seed=seed
     )
     last = folder / "last.ckpt"
-    with progress.step("training", options.max_epochs * batches, "steps") as step:
+    with progress.step("training", options.max_epochs * batches, "steps") as step, _quiet_lightning():
         trainer = lightning.Trainer(
             accelerator="cpu" if device == "cpu" else "gpu",
             devices=[int(device.partition(":")[2] or 0)] if device.startswith("cuda") else 1,
@@ -180,11 +195,13 @@ def train_line(
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            callbacks=[_Watch(step, dataset), ModelCheckpoint(folder, save_last=True, save_top_k=0)],
+            callbacks=[
+                _Watch(step, dataset),
+                ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False),
+            ],
         )
         try:
-            with _quiet_lightning():
-                trainer.fit(lesson, DataLoader(dataset, batch_size=None), ckpt_path=last if last.exists() else None)
+            trainer.fit(lesson, DataLoader(dataset, batch_size=None), ckpt_path=last if last.exists() else None)
         except SystemExit as stopped:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from stopped
     line.cpu().eval()

@@ -12,7 +12,7 @@ from pipelines.corpora.texts import Lexicon, check_spelling
 from pipelines.errors import UserError
 from pipelines.events import Recording
 
-CODE_VERSION = 5  # raised whenever the same arguments give other samples
+CODE_VERSION = 6  # raised whenever the same arguments give other samples
 
 WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 TRAIN_HOURS = {"practice": 1.5, "talkative": 2.0, "quiet": 1.0}

@@ -33,7 +33,7 @@ class Kind(NamedTuple):
         snr_db: lowest and highest ratio of a voice to the noise around it.
         sentence_share: of other speech, how many items are running sentences; the others are single words.
         babble: whether several voices at once are among the noises.
-        near_misses: whether half of the single words are invented ones that almost are keywords: for teaching only.
+        near_misses: whether half of the single words are like a keyword, some of them invented: for teaching only.
     """
 
     keyword_share: float

@@ -194,7 +194,9 @@ class Lexicon:
         is_harmless = [not self.contains_keyword(word) for word in everything]
         rows = list(zip(everything, is_harmless, near, strict=True))
         self.allowed = tuple(word for word, harmless, _ in rows if harmless and word not in invented)
-        self.confusable = tuple(word for word, harmless, is_like in rows if harmless and is_like and word not in invented)
+        self.confusable = tuple(
+            word for word, harmless, is_like in rows if harmless and is_like and word not in invented
+        )
         self.invented = tuple(word for word, harmless, _ in rows if harmless and word in invented)
         # "{}" alone, so that a keyword as common as "the" still has one.
         self.carriers = ("{}", *(text for text in CARRIERS if not self.contains_keyword(text)))
@@ -225,8 +227,8 @@ class Lexicon:
         return ", ".join(self.word(generator) for _ in range(4))
 
     def word(self, generator: np.random.Generator) -> str:
-        """One allowed word, every other time a confusable one."""
-        pool = self.confusable if self.confusable and generator.random() < 0.5 else self.allowed
+        """One allowed word, one in five of them a confusable one: more often than chance has it (one in fifteen)."""
+        pool = self.confusable if self.confusable and generator.random() < 0.2 else self.allowed
         return pool[int(generator.integers(len(pool)))]
 
 

@@ -24,7 +24,7 @@ class Take(NamedTuple):
 
     Args:
         sort: "keyword" (alone), "carrier" (a sentence around a keyword), "sentence" or "word" (without a keyword), or
-            "near miss" (an invented word).
+            "near miss" (a confusable or invented word, to teach with).
         text: what was said.
         variant, accent: who said it, and how.
         start, length: where its samples lie in the chunk.
@@ -95,7 +95,8 @@ def _plan(generator: np.random.Generator, split: str, words: tuple[str, ...], le
     sorts = (
         ["keyword"] * NUM_KEYWORDS + ["carrier"] * NUM_CARRIERS + ["word"] * NUM_WORDS + ["sentence"] * NUM_SENTENCES
     )
-    if split == "train" and lexicon.invented:
+    look_alikes = (*lexicon.confusable, *lexicon.invented)
+    if split == "train" and look_alikes:
         sorts += ["near miss"] * NUM_NEAR_MISSES
     order = [
         variants[place]
@@ -114,7 +115,7 @@ def _plan(generator: np.random.Generator, split: str, words: tuple[str, ...], le
             carrier = one_of(generator, lexicon.carriers)
             text, character = carrier.format(label), carrier.index("{}")
         elif sort in ("word", "near miss"):
-            word = lexicon.word(generator) if sort == "word" else one_of(generator, lexicon.invented)
+            word = lexicon.word(generator) if sort == "word" else one_of(generator, look_alikes)
             text = word + MELODIES[int(generator.integers(len(MELODIES)))]
         else:
             text = lexicon.sentence(generator)

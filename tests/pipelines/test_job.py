@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WORDS = ["yes", "no"]
 SMALL = {
     "corpus.init_args.words": "[yes, no]",
-    "corpus.init_args.train_hours": "{practice: 0.1}",
+    "corpus.init_args.train_hours": "{practice: 0.05}",
     "corpus.init_args.validation_hours": "{talkative: 0.035}",
     "corpus.init_args.test_hours": "{talkative: 0.035, quiet: 0.02}",
     "corpus.init_args.stream_seconds": "60",

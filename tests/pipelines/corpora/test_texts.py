@@ -48,13 +48,13 @@ def test_words_that_contain_or_resemble_keywords_are_confusable(lexicon: Lexicon
     assert not {"elephant", "beautiful", "michael"} & set(lexicon.confusable)
     generator = np.random.default_rng(0)
     said = [lexicon.word(generator) for _ in range(2000)]
-    assert 0.4 < np.mean([word in set(lexicon.confusable) for word in said]) < 0.75
+    assert 0.2 < np.mean([word in set(lexicon.confusable) for word in said]) < 0.35
 
 
 def test_any_keyword_has_confusable_words(synthesiser: Synthesiser) -> None:
     lexicon = Lexicon(["computer", "good night", "the"], synthesiser)
-    assert "compute" in lexicon.confusable
-    assert "omputer" in lexicon.invented
+    assert "computers" in lexicon.confusable
+    assert {"compute", "omputer"} <= set(lexicon.invented)
     assert not set(lexicon.invented) & {*lexicon.confusable, *lexicon.allowed}
     assert "the" not in lexicon.allowed
     generator = np.random.default_rng(0)

@@ -1,0 +1,230 @@
+"""The systems that benchmarks/skipping.py compares: trained, tuned on validation streams, tested on cached frames."""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import safetensors.torch
+import torch
+
+from benchmarks.paired import seed_values
+from benchmarks.rivals import EnergyGate, EvenStride
+from benchmarks.timing import line_with
+from featurizers import Grid
+from pipelines.console import Progress
+from pipelines.errors import UsageError
+from pipelines.evaluate import (
+    Tuning,
+    decisions_of,
+    results_of,
+    track_of_frames,
+    tracks_of_frames,
+    tune,
+    visit,
+    work_of,
+)
+from pipelines.events import Recording
+from pipelines.features import load_frames
+from pipelines.job import cached_frames, fit_statistics, stage_corpus
+from pipelines.lessons import Frames
+from pipelines.line import Line
+from pipelines.metrics import RecordingResult, ScoreSheet, recall_statistic, score_sheet, work_metrics
+from pipelines.model import Model, build_line, load
+from pipelines.recipe import Recipe, changed_keys
+from pipelines.train import train_line
+from surnn import RandomGate
+
+DENSE, LEARNED, STRIDE, RANDOM, ENERGY = (
+    "dense twin",
+    "learned switch",
+    "uniform stride",
+    "random skipping",
+    "dilated energy",
+)
+SYSTEMS = (DENSE, LEARNED, STRIDE, RANDOM, ENERGY)
+RECALL_AT_1 = recall_statistic(1.0)
+ENERGY_DILATIONS = (1, 2, 4)  # frames; which one, and against what, is the best on validation streams
+ENERGY_AGAINST = (0, 125)
+
+
+class Material(NamedTuple):
+    """What every system is trained, tuned and tested on.
+
+    Args:
+        labels: C names.
+        train: called for the training frames, which are loaded only if something has to be trained.
+        validation, validation_recordings: what thresholds are set on.
+        test, test_paths: streams that nothing is set on, and where their frames are cached.
+    """
+
+    labels: tuple[str, ...]
+    train: Callable[[], Frames]
+    validation: Frames
+    validation_recordings: Sequence[Recording]
+    test: Sequence[Recording]
+    test_paths: Sequence[Path]
+
+
+class System(NamedTuple):
+    """One way to skip, tuned: its gate is the line's."""
+
+    line: Line
+    tuning: Tuning
+
+
+class Score(NamedTuple):
+    """What a system of one seed did on the test streams, per kind.
+
+    Args:
+        sheets: detections beside the truth.
+        frames_open: share of frames.
+    """
+
+    sheets: dict[str, ScoreSheet]
+    frames_open: dict[str, float]
+
+
+def prepare(recipe: Recipe, test_recipe: Recipe, cache: Path, report: Progress) -> Material:
+    """Stage both corpora, and cache their frames."""
+    corpus, task = recipe.corpus.build(), recipe.task.build()
+    recordings = stage_corpus(recipe, corpus, cache, report)
+    train, validation = ([r for r in recordings if r.split == split] for split in ("train", "validation"))
+    test = [r for r in stage_corpus(test_recipe, test_recipe.corpus.build(), cache, report) if r.split == "test"]
+    with_paths = [paths for _, paths in cached_frames([train, validation, test], recipe, cache, report)]
+    return Material(
+        corpus.labels,
+        functools.cache(lambda: load_frames(train, with_paths[0], recipe, task, corpus.labels)),
+        load_frames(validation, with_paths[1], recipe, task, corpus.labels),
+        validation,
+        test,
+        with_paths[2],
+    )
+
+
+def trained(recipe: Recipe, material: Material, folder: Path, *, seed: int, device: str, report: Progress) -> System:
+    """A line trained and tuned, or the one that an earlier run left in `folder`/model.
+
+    Raises:
+        UsageError: if what lies there was trained with another recipe.
+    """
+    bundle = folder / "model"
+    if (bundle / "card.md").is_file():
+        model = load(bundle, trust=recipe.foreign_classes())
+        if changed := changed_keys(recipe, model.recipe):
+            raise UsageError(f"{bundle} was trained with another {', '.join(changed)}; choose another --output")
+        report.say(f"{bundle}: there already, not trained again")
+        return System(model.line, tuned(model.line, material, recipe))
+    torch.manual_seed(seed)
+    line = build_line(recipe, len(material.labels))
+    fit_statistics(line, material.train())
+    torch.set_num_threads(2)
+    report.say(f"Training {bundle}")
+    train_line(
+        line,
+        material.train(),
+        recipe.train,
+        folder=folder / "checkpoints",
+        seed=seed,
+        device=device,
+        progress=report,
+    )
+    torch.set_num_threads(1)
+    system = System(line, tuned(line, material, recipe))
+    decisions = decisions_of(system.tuning.thresholds, system.tuning.placements)
+    Model(recipe, line, material.labels, decisions, card="Trained by benchmarks.skipping.\n").save(bundle)
+    return system
+
+
+def tuned(line: Line, material: Material, recipe: Recipe) -> Tuning:
+    """Threshold of the switch, thresholds of the labels and places of events, on the validation streams."""
+    return tune(line, material.validation, material.validation_recordings, material.labels, recipe.evaluate)
+
+
+def open_share(line: Line, material: Material, recipe: Recipe) -> float:
+    """The share of validation frames that a switch opens, in streams of the kind that thresholds are set on."""
+    wanted = recipe.evaluate.thresholds_on
+    tracks = tracks_of_frames(line, material.validation, line.grid, line.gate)
+    pairs = zip(tracks, material.validation_recordings, strict=True)
+    chosen = torch.cat([track.is_open for track, recording in pairs if wanted in (None, recording.kind)])
+    return float(chosen.float().mean())
+
+
+def rivals_of(learned: Line, material: Material, recipe: Recipe, *, seed: int) -> dict[str, System]:
+    """The simpler ways to skip, with the encoder and head of the learned switch, at its share of open frames."""
+    share, size = open_share(learned, material, recipe), learned.glance.size
+    systems = {}
+    for name, gate in (
+        (STRIDE, EvenStride(size, share=share)),
+        (RANDOM, RandomGate(size, rate=share, seed=seed)),
+    ):
+        line = line_with(learned, gate=gate)
+        systems[name] = System(line, tuned(line, material, recipe))
+    return systems | {ENERGY: best_energy(learned, material, recipe, share)}
+
+
+def best_energy(learned: Line, material: Material, recipe: Recipe, share: float) -> System:
+    """Of several energy gates, the one that finds most on the validation streams: a rival at its best."""
+    wanted, lengths = recipe.evaluate.thresholds_on, material.validation.lengths.tolist()
+    recordings = material.validation_recordings
+    parts = zip(torch.split(material.validation.glance, lengths), recordings, strict=True)
+    glances = [glance for glance, recording in parts if wanted in (None, recording.kind)]
+    systems = []
+    for against in ENERGY_AGAINST:
+        for dilate in ENERGY_DILATIONS:
+            gate = EnergyGate(learned.glance.size, dilate_frames=dilate, against_frames=against)
+            gate.open_share(glances, share)
+            line = line_with(learned, gate=gate)
+            systems.append(System(line, tuned(line, material, recipe)))
+
+    def recall(system: System) -> float:
+        tracks = tracks_of_frames(system.line, material.validation, learned.grid, system.line.gate)
+        results = results_of(tracks, recordings, material.labels, system.tuning.placements)
+        chosen = [result for result in results if wanted in (None, result.kind)]
+        return seed_values([score_sheet(chosen, material.labels, system.tuning.thresholds)], RECALL_AT_1)[0]
+
+    return max(systems, key=recall)
+
+
+def score(system: System, material: Material) -> Score:
+    """Walk over the cached frames of all test streams."""
+    results: dict[str, list[RecordingResult]] = {}
+    opened: dict[str, list[torch.Tensor]] = {}
+    line = system.line
+    for recording, path in zip(material.test, material.test_paths, strict=True):
+        frames = safetensors.torch.load_file(path)
+        grid = Grid(line.grid.hop_seconds, float(frames["start_seconds"][0]))
+        track = track_of_frames(line, frames["glance"].float(), frames["features"].float(), grid, line.gate)
+        results.setdefault(recording.kind, []).extend(
+            results_of([track], [recording], material.labels, system.tuning.placements)
+        )
+        opened.setdefault(recording.kind, []).append(track.is_open)
+    return Score(
+        {kind: score_sheet(some, material.labels, system.tuning.thresholds) for kind, some in results.items()},
+        {kind: float(torch.cat(parts).float().mean()) for kind, parts in opened.items()},
+    )
+
+
+def systems_of(
+    recipes: Mapping[str, Recipe], material: Material, output: Path, *, seed: int, device: str, report: Progress
+) -> dict[str, System]:
+    """All systems of one seed, in the order of SYSTEMS."""
+    folder = output / f"seed-{seed}"
+    systems = {
+        name: trained(recipes[name], material, folder / name.replace(" ", "-"), seed=seed, device=device, report=report)
+        for name in (DENSE, LEARNED)
+    }
+    return systems | rivals_of(systems[LEARNED].line, material, recipes[LEARNED], seed=seed)
+
+
+def timed_work(system: System, recordings: Sequence[Recording], labels: Sequence[str]) -> dict[str, float]:
+    """The keys of docs/metrics.md on cost, from path to events of whole files; the line's own gate is the switch."""
+    visit(system.line, recordings[0], labels)
+    visits = [visit(system.line, recording, labels) for recording in recordings]
+    return work_metrics(work_of(visits, recordings))
+
+
+def first_of_each_kind(recordings: Sequence[Recording], number: int) -> Iterator[Recording]:
+    """So many recordings of each kind."""
+    for kind in dict.fromkeys(recording.kind for recording in recordings):
+        yield from [recording for recording in recordings if recording.kind == kind][:number]
