@@ -1,7 +1,7 @@
 """Simpler ways to skip frames, at any share of open frames: what a learned switch must beat. Each is a surnn.Gate."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -68,7 +68,7 @@ class EnergyGate:
             loudness = loudness - _local_mean(energy, self.against_frames)
         return max_pool1d(loudness, 2 * self.dilate_frames + 1, 1, self.dilate_frames)[:, 0]
 
-    def open_share(self, glances: Sequence[Tensor], share: float) -> None:
+    def open_share(self, glances: Iterable[Tensor], share: float) -> None:
         """Set the threshold at which this share of the frames of some recordings, each (T, F), is open."""
         loudness = torch.cat([self.loudness(glance[None].float())[0] for glance in glances]).double()
         self.threshold = float(loudness.sort().values[max(0, round(len(loudness) * (1 - share)) - 1)])

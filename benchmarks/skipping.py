@@ -16,12 +16,15 @@ from benchmarks.report import machine_line, table, write_results
 from benchmarks.systems import (
     DENSE,
     ENERGY,
+    ENERGY_EQUAL,
+    KIND,
     LEARNED,
     RANDOM,
     RECALL_AT_1,
     STRIDE,
     SYSTEMS,
     Score,
+    energy_at_equal_share,
     first_of_each_kind,
     prepare,
     score,
@@ -55,9 +58,9 @@ class Row(NamedTuple):
     work: dict[str, float]
 
 
-def row_of(name: str, scores: Mapping[str, Sequence[Score]], work: dict[str, float], kind: str) -> Row:
+def row_of(name: str, scores: Mapping[str, Sequence[Score]], work: dict[str, float]) -> Row:
     """Pool the seeds of one system."""
-    sheets = {key: [score.sheets[kind] for score in of_seeds] for key, of_seeds in scores.items()}
+    sheets = {key: [score.sheets[KIND] for score in of_seeds] for key, of_seeds in scores.items()}
     kinds = scores[name][0].frames_open
     return Row(
         {kind: sum(score.frames_open[kind] for score in scores[name]) / len(scores[name]) for kind in kinds},
@@ -107,7 +110,7 @@ def verdicts(rows: Mapping[str, Row], leads: Mapping[str, Interval], sheet: Scor
     ]
     for name, lead in leads.items():
         lines.append(
-            f"lead over {name}: {lead.estimate:+.1%} ({lead.low:+.1%} to {lead.high:+.1%}): "
+            f"lead over {name.replace('...', ENERGY)}: {lead.estimate:+.1%} ({lead.low:+.1%} to {lead.high:+.1%}): "
             f"{'beaten' if lead.low > 0 else 'NOT beaten'}"
         )
     of_seeds = ", ".join(f"{name} {' '.join(f'{r:.1%}' for r in row.recall_of_seeds)}" for name, row in rows.items())
@@ -166,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def compare(options: argparse.Namespace, given: Sequence[tuple[str, str]], report: Progress) -> dict[str, Any]:
     """Train, test, time; print the table and write results.json."""
     device = choose_device(options.device)
-    recipes = recipes_of(options.recipe, given, {"quiet": options.quiet_hours, "talkative": options.hours})
+    recipes = recipes_of(options.recipe, given, {"quiet": options.quiet_hours, KIND: options.hours})
     options.cache.mkdir(parents=True, exist_ok=True)
     material = prepare(recipes[LEARNED], recipes["test"], options.cache, report)
     torch.set_num_threads(1)
@@ -176,17 +179,23 @@ def compare(options: argparse.Namespace, given: Sequence[tuple[str, str]], repor
     for seed in options.seeds:
         systems = systems_of(recipes, material, options.output, seed=seed, device=device, report=report)
         for name in report.track(SYSTEMS, f"testing seed {seed}", unit="systems"):
+            if name == ENERGY_EQUAL:
+                share = scores[LEARNED][-1].frames_open[KIND]
+                systems[name] = energy_at_equal_share(systems[ENERGY], material, share)
             scores[name].append(score(systems[name], material))
         energy.append(str(systems[ENERGY].line.gate))
         if not work:
             chosen = list(first_of_each_kind(material.test, options.timed))
             for name in report.track(SYSTEMS, "timing", unit="systems"):
                 work[name] = timed_work(systems[name], chosen, material.labels)
-    rows = {name: row_of(name, scores, work[name], "talkative") for name in SYSTEMS}
-    sheets = {name: [score.sheets["talkative"] for score in scores[name]] for name in SYSTEMS}
-    leads = {name: pooled_change(sheets[LEARNED], sheets[name], RECALL_AT_1) for name in (STRIDE, RANDOM, ENERGY)}
+    rows = {name: row_of(name, scores, work[name]) for name in SYSTEMS}
+    sheets = {name: [score.sheets[KIND] for score in scores[name]] for name in SYSTEMS}
+    leads = {
+        name: pooled_change(sheets[LEARNED], sheets[name], RECALL_AT_1)
+        for name in (STRIDE, RANDOM, ENERGY, ENERGY_EQUAL)
+    }
     print(f"seeds {options.seeds}; {machine_line()}; times are of seed {options.seeds[0]}, from file to events")
-    print(rows_table(rows, ["quiet", "talkative"]))
+    print(rows_table(rows, ["quiet", KIND]))
     print("\n".join(verdicts(rows, leads, sheets[DENSE][0])))
     results = {
         "seeds": options.seeds,

@@ -124,7 +124,9 @@ def word_figures(answers: Sequence[Answer], labels: Sequence[str], development: 
 def word_lines(name: str, answers: Sequence[Answer], labels: Sequence[str], development: Sequence[str]) -> list[str]:
     """The same to read."""
     judged = [answer for answer in answers if answer.take.speaker not in development]
-    lines = [f"{name}: {accuracy(judged)}"]
+    frames_open = sum(answer.frames_open for answer in answers) / len(answers)
+    unheard = sum(answer.heard == NOTHING for answer in answers)
+    lines = [f"{name}: {accuracy(judged)}; {frames_open:.1%} of frames open, none in {unheard} of {len(answers)}"]
     if len(judged) < len(answers):
         tuned = accuracy(answer for answer in answers if answer.take.speaker in development)
         lines.append(f"  for development only ({', '.join(development)}): {tuned}")

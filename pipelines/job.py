@@ -40,7 +40,7 @@ def run_job(
         report: lines and bars.
     """
     del resume  # a checkpoint in the run folder is always gone on from; a new run's folder has none
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # with two, small products stall as soon as anything else runs; times are of one core
     corpus, task = recipe.corpus.build(), recipe.task.build()
     recordings = stage_corpus(recipe, corpus, cache, report)
     splits = {split: [r for r in recordings if r.split == split] for split in ("train", "validation", "test")}
@@ -63,7 +63,6 @@ def run_job(
     training_seconds = time.monotonic() - begun
     del train
 
-    torch.set_num_threads(1)  # times are of one core; with two, small products stall under load
     tuning = tune(line, validation, splits["validation"], labels, recipe.evaluate)
     test = splits["test"]
     visit(line, test[0], labels)  # a first walk loads and warms what the later ones find ready

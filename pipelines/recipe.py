@@ -77,7 +77,7 @@ class TrainOptions:
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
     gradient_clip: float = 1.0
-    dropout: float = 0.3
+    dropout: float = 0.2
     feature_noise: float = 0.3
     positive_weight: float = 2.0
     dense_share: float = 0.3

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import avg_pool1d, pad
 
 from surnn.budgets import check_budget
 from surnn.packing import frames_within
@@ -110,6 +110,8 @@ class EventGate(nn.Module):
         frame_budget: share of frames to be open, for `frame_and_neuron_losses`.
         channels: width of the hidden layers.
         dilations: one width-3 convolution each; the gate sees their sum of frames on either side (default: 15 in all).
+        level_frames: the glance's mean over so many frames on either side is taken off, so that quiet and loud
+            recordings look alike (they do in a glance of logarithms); None: it is looked at as it is.
         num_neurons: H, to decide for each neuron, too; None: for whole frames only.
         neuron_budget: share of neurons to be open on an open frame, for `frame_and_neuron_losses`.
         initial_logit: bias of the decisions; above 0, training starts from an open gate.
@@ -128,6 +130,7 @@ class EventGate(nn.Module):
         frame_budget: float = 0.10,
         channels: int = 48,
         dilations: Sequence[int] = (1, 2, 4),
+        level_frames: int | None = None,
         num_neurons: int | None = None,
         neuron_budget: float = 0.5,
         initial_logit: float = 0.5,
@@ -139,6 +142,7 @@ class EventGate(nn.Module):
             "glance_size": glance_size,
             "channels": channels,
             "num_neurons": 1 if num_neurons is None else num_neurons,
+            "level_frames": 1 if level_frames is None else level_frames,
         }
         sizes |= {f"dilations[{place}]": dilation for place, dilation in enumerate(dilations)}
         for name, value in sizes.items():
@@ -149,7 +153,8 @@ class EventGate(nn.Module):
         self.neuron_budget = neuron_budget
         self.num_neurons = num_neurons
         self.dilations = tuple(dilations)
-        self.lookback_frames = self.lookahead_frames = sum(dilations)
+        self.level_frames = level_frames
+        self.lookback_frames = self.lookahead_frames = sum(dilations) + (level_frames or 0)
         self.threshold_shift = 0.0
 
         self.register_buffer("mean", torch.zeros(glance_size))
@@ -242,6 +247,10 @@ class EventGate(nn.Module):
                 f"{normalised.shape[1]} frames are fewer than the context of {self.lookback_frames} before and "
                 f"{self.lookahead_frames} after; give more frames, or pad the ends of the recording"
             )
+        if self.level_frames is not None:
+            width = 2 * self.level_frames + 1
+            level = avg_pool1d(normalised.mean(-1, keepdim=True).transpose(1, 2), width, stride=1).transpose(1, 2)
+            normalised = normalised[:, self.level_frames : normalised.shape[1] - self.level_frames] - level
         hidden = self.entry(normalised).relu()
         for dilation, convolution in zip(self.dilations, self.convolutions, strict=True):
             # A width-3 convolution as one product over three shifted views: faster than conv1d on short stretches.

@@ -12,7 +12,9 @@ GRID = Grid(0.1)
 def wanted(task: KeywordSpotting, events: list[Event], grid: Grid = GRID) -> tuple[list[int], list[int], list[int]]:
     """Frames asked to be 1, frames asked nothing, frames asked open, for the first of two labels."""
     targets = task.targets(events, ("go", "stop"), grid, 20)
-    return tuple(values.nonzero()[:, 0].tolist() for values in (targets.labels[:, 0], targets.weights[:, 0] == 0, targets.switch))  # type: ignore[return-value]  # fmt: skip
+    columns = (targets.labels[:, 0], targets.weights[:, 0] == 0, targets.switch)
+    ones, free, is_open = (values.nonzero()[:, 0].tolist() for values in columns)
+    return ones, free, is_open
 
 
 def test_frames_that_end_just_after_a_word_are_wanted_and_those_within_it_are_free() -> None:

@@ -78,7 +78,7 @@ def test_opening_a_frame_changes_all_scores_that_then_hold_it() -> None:
     scores = held_logits_stepwise(level, decay, frames=frames, hop_seconds=0.5)
     assert scores[0, :, 0].tolist() == [1.0, 0.0, -1.0]
     scores[0, 1].sum().backward()
-    # At frame 1: 3 if open, 1 - 2 * 0.5 = 0 if held; the level's part of the slope is 3 - 1, the age's part 2 * 0.5 * 1.
+    # At frame 1: 3 if open, 1 - 2 * 0.5 = 0 if held; the level's part of the slope is 3 - 1, the age's 2 * 0.5 * 1.
     assert frames.grad is not None
     assert frames.grad[0, 1] == pytest.approx(3.0)
 

@@ -11,9 +11,13 @@ from surnn import EventGate, Gate, Open, RandomGate, Stride, hard_step
 F = 8
 
 
-def event_gate(num_neurons: int | None = None, initial_logit: float = 0.0) -> EventGate:
+def event_gate(
+    num_neurons: int | None = None, initial_logit: float = 0.0, level_frames: int | None = None
+) -> EventGate:
     torch.manual_seed(0)
-    gate = EventGate(F, channels=12, num_neurons=num_neurons, initial_logit=initial_logit).double()
+    gate = EventGate(
+        F, channels=12, level_frames=level_frames, num_neurons=num_neurons, initial_logit=initial_logit
+    ).double()
     gate.set_statistics(torch.linspace(-5, 5, F), torch.linspace(0.5, 2, F))
     return gate
 
@@ -78,9 +82,9 @@ def test_seeds_draw_independently() -> None:
 
 
 @settings(deadline=None, max_examples=30)
-@given(cuts=st.lists(st.integers(1, 59), max_size=5))
-def test_event_logits_in_blocks_with_context_equal_one_pass(cuts: list[int]) -> None:
-    gate, glance = event_gate(num_neurons=3), 3 * torch.randn(2, 60, F).double()
+@given(cuts=st.lists(st.integers(1, 59), max_size=5), level_frames=st.sampled_from([None, 1, 5]))
+def test_event_logits_in_blocks_with_context_equal_one_pass(cuts: list[int], level_frames: int | None) -> None:
+    gate, glance = event_gate(num_neurons=3, level_frames=level_frames), 3 * torch.randn(2, 60, F).double()
     with torch.no_grad():
         whole = gate.switch(glance)
         bounds = [0, *sorted(set(cuts)), 60]
@@ -111,6 +115,14 @@ def test_event_gate_equals_stock_convolutions() -> None:
     expected = torch.nn.Sequential(*layers)(((glance - gate.mean) / gate.scale).transpose(1, 2))[:, 0]
     torch.testing.assert_close(gate.logits(glance)[0], expected, rtol=0, atol=1e-13)
     assert gate.logits(glance)[0].shape == (2, 30 - gate.lookback_frames - gate.lookahead_frames)
+
+
+def test_a_louder_recording_is_decided_alike_where_the_level_is_taken_off() -> None:
+    glance = torch.randn(1, 60, F).double()
+    for level_frames, is_alike in ((4, True), (None, False)):
+        gate = event_gate(level_frames=level_frames)
+        gate.scale.fill_(1.5)  # one scale for all numbers: then a change of level is exactly what is taken off
+        assert torch.allclose(gate.logits(glance)[0], gate.logits(glance + 2.0)[0], rtol=0, atol=1e-12) == is_alike
 
 
 def test_event_gate_sees_its_field_and_nothing_else() -> None:
