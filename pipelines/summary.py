@@ -124,7 +124,8 @@ def show_moment(stem: Path, model: Model, recording: Recording, visit: Visit, mo
     begin = max(0.0, middle - EXAMPLE_SECONDS / 2)
     picture, sound = stem.with_suffix(".png"), stem.with_suffix(".flac")
     picture_stretch(picture, model, recording, visit, begin, begin + EXAMPLE_SECONDS)
-    write_audio(sound, read_stretch(recording, model.line.rate_hz, begin, begin + EXAMPLE_SECONDS), model.line.rate_hz)
+    samples = read_stretch(recording, model.line.rate_hz, begin, begin + EXAMPLE_SECONDS)
+    write_audio(sound, samples.clamp(-1, 1), model.line.rate_hz)  # resampling overshoots where the source is loud
     verdict = "missed" if moment.is_miss else "false alarm"
     near = [e.label for e in recording.events if e.offset_seconds > begin and e.onset_seconds < begin + EXAMPLE_SECONDS]
     text = f"{recording.source.name} at {moment.event.onset_seconds:.2f} s, score {moment.score:.2f}"
