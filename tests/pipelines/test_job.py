@@ -246,4 +246,4 @@ def test_the_model_needs_no_pickle_and_tags_a_recording(story: Story, run_folder
     assert scores.labels == tuple(WORDS)
     assert scores.scores.shape == (750, 2)  # 60 s at 0.08 s
     assert events.frames_open == pytest.approx(scores.is_open.mean())
-    assert f"{len(events)} events in {recording}" in str(events)
+    assert str(events).startswith(f"{len(events)} event{'' if len(events) == 1 else 's'} in {recording} (60.0 s")
