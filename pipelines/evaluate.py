@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -138,7 +139,7 @@ def placements_of(results: Sequence[RecordingResult], labels: Sequence[str]) -> 
 def budget_shift(tracks: Sequence[Track], share_open: float) -> float:
     """The threshold shift of the frame switch at which this share of all frames is open."""
     logits = [track.switch_logits for track in tracks if track.switch_logits is not None]
-    return float(torch.quantile(torch.cat(logits)[::7].double(), 1 - share_open)) if logits else 0.0
+    return float(np.quantile(torch.cat(logits).double().numpy(), 1 - share_open)) if logits else 0.0
 
 
 def decisions_of(thresholds: LogitThresholds, placements: Mapping[str, Placement]) -> dict[str, Decision]:

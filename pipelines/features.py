@@ -97,7 +97,7 @@ def ensure_frames(
 def load_frames(
     recordings: Sequence[Recording], paths: Sequence[Path], recipe: Recipe, task: KeywordSpotting, labels: Sequence[str]
 ) -> Frames:
-    """The frames of many recordings with their targets, in memory: about 0.75 kB a frame."""
+    """The frames of many recordings with their targets, in memory: 2 bytes for each number of a frame."""
     glances, features, targets, lengths, starts = [], [], [], [], []
     for recording, path in zip(recordings, paths, strict=True):
         try:

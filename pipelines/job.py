@@ -20,15 +20,17 @@ from .line import Line
 from .metrics import keyword_metrics, work_metrics
 from .model import Model, build_line, metrics_text
 from .recipe import Recipe
-from .runfolder import write_atomic
+from .runfolder import held_alone, write_atomic
 from .summary import card_text, last_lines, write_pages
 from .train import train_line
 
 
 def run_job(
-    recipe: Recipe, *, run_folder: Path, cache: Path, seed: int, device: str, resume: bool, report: Progress
+    recipe: Recipe, *, run_folder: Path, cache: Path, seed: int, device: str, report: Progress
 ) -> dict[str, float]:
     """Do all that a recipe asks for; returns what metrics.json holds.
+
+    What an interrupted run left in the cache and in the run folder (its last checkpoint) is gone on from.
 
     Args:
         recipe: complete and checked.
@@ -36,10 +38,8 @@ def run_job(
         cache: corpora and frames, kept between runs.
         seed: of training; the corpus has its own.
         device: "cpu" or "cuda:N", for training; evaluation times one CPU thread.
-        resume: go on from the checkpoint of an interrupted run, if there is one.
         report: lines and bars.
     """
-    del resume  # a checkpoint in the run folder is always gone on from; a new run's folder has none
     torch.set_num_threads(1)  # with two, small products stall as soon as anything else runs; times are of one core
     corpus, task = recipe.corpus.build(), recipe.task.build()
     recordings = stage_corpus(recipe, corpus, cache, report)
@@ -48,14 +48,12 @@ def run_job(
         if not members:
             raise UserError(f"the corpus has no recordings in its {split} split; all three splits are needed")
     labels: tuple[str, ...] = corpus.labels
-    train, validation = (
-        load_frames(members, paths, recipe, task, labels)
-        for members, paths in cached_frames([splits["train"], splits["validation"]], recipe, cache, report)
-    )
-
-    torch.manual_seed(seed)
-    line = build_line(recipe, len(labels))
-    fit_statistics(line, train)
+    cached = cached_frames([splits["train"], splits["validation"]], recipe, cache, report)
+    with report.step("loading features"):
+        train, validation = (load_frames(members, paths, recipe, task, labels) for members, paths in cached)
+        torch.manual_seed(seed)
+        line = build_line(recipe, len(labels))
+        fit_statistics(line, train)
     begun = time.monotonic()
     history = train_line(
         line, train, recipe.train, folder=run_folder / "checkpoints", seed=seed, device=device, progress=report
@@ -63,7 +61,8 @@ def run_job(
     training_seconds = time.monotonic() - begun
     del train
 
-    tuning = tune(line, validation, splits["validation"], labels, recipe.evaluate)
+    with report.step("setting thresholds"):
+        tuning = tune(line, validation, splits["validation"], labels, recipe.evaluate)
     test = splits["test"]
     visit(line, test[0], labels)  # a first walk loads and warms what the later ones find ready
     visits = [visit(line, recording, labels) for recording in report.track(test, "evaluating", unit="recordings")]
@@ -91,7 +90,7 @@ def stage_corpus(recipe: Recipe, corpus: Any, cache: Path, report: Progress) -> 
     begun = time.monotonic()
     folder = cache / "corpora"
     folder.mkdir(parents=True, exist_ok=True)
-    with _steps(report) as show:
+    with held_alone(folder, "--cache"), _steps(report) as show:
         recordings: list[Recording] = corpus.prepare(folder, seed=0, progress=show)
         staged = bool(show.steps)
     how = f"staged in {seconds_text(time.monotonic() - begun)}" if staged else "reused from the cache"
@@ -122,7 +121,7 @@ def fit_statistics(line: Line, frames: Frames) -> None:
 
 
 class _Steps:
-    """Several bars of one piece of work, told by name, done and total."""
+    """Bars one after the other, told by name, done and total; a new name ends the one before."""
 
     def __init__(self, report: Progress, stack: contextlib.ExitStack) -> None:
         self.report, self.stack = report, stack
@@ -130,6 +129,7 @@ class _Steps:
 
     def __call__(self, what: str, done: int, total: int) -> None:
         if what not in self.steps:
+            self.stack.close()
             self.steps[what] = (self.stack.enter_context(self.report.step(what, total)), 0)
         step, before = self.steps[what]
         step.advance(done - before)

@@ -115,9 +115,7 @@ class _Session:
             self.folders = [folder, cache]
             self.resume_command = _resume_command(options, overrides, folder)
             report.say(f"Run folder {folder}, device {device}, seed {seed}, cache {cache}")
-            run_job(
-                recipe, run_folder=folder, cache=cache, seed=seed, device=device, resume=options.resume, report=report
-            )
+            run_job(recipe, run_folder=folder, cache=cache, seed=seed, device=device, report=report)
         report.say(f"Done in {seconds_text(time.monotonic() - begun)}: {output}")
 
     def farewell(self) -> str:

@@ -123,15 +123,33 @@ def open_folder(folder: Path, *, resume: bool = False, overwrite: bool = False) 
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass  # a folder may exist and yet refuse files
-        lock = open(folder / LOCK_FILE, "a+b")  # noqa: SIM115 (closed below, in the other branch of the same function)
+    except OSError as error:
+        raise UsageError(disk_message(error, folder)) from error
+    with held_alone(folder, "--output"):
+        if overwrite:
+            _empty(folder)
+        yield folder
+
+
+@contextlib.contextmanager
+def held_alone(folder: Path, option: str) -> Iterator[None]:
+    """Hold an existing folder, so that no other run works in it, for as long as the block runs.
+
+    Args:
+        folder: gets a lock file.
+        option: of the command, that chooses another folder.
+
+    Raises:
+        UsageError: if another run holds it, or the disk refuses.
+    """
+    try:
+        lock = open(folder / LOCK_FILE, "a+b")  # noqa: SIM115 (closed below)
     except OSError as error:
         raise UsageError(disk_message(error, folder)) from error
     with lock:
         if not _lock(lock.fileno()):
-            raise UsageError(f"{folder}: another run is working in it; wait for it, or choose another --output")
-        if overwrite:
-            _empty(folder)
-        yield folder
+            raise UsageError(f"{folder}: another run is working in it; wait for it, or choose another {option}")
+        yield
 
 
 def _check(folder: Path, *, resume: bool, overwrite: bool) -> None:

@@ -7,7 +7,9 @@ epochs the task's own gradient reaches the switch, straight through, beside its 
 
 import contextlib
 import logging
+import pickle
 import warnings
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from surnn import EventGate, Switch, ratio_loss
 
 from .console import Progress, Step
+from .errors import UserError
 from .heads import held_logits, held_logits_stepwise
 from .lessons import Crop, Frames, crops
 from .line import Line
@@ -204,5 +207,9 @@ def train_line(
             trainer.fit(lesson, DataLoader(dataset, batch_size=None), ckpt_path=last if last.exists() else None)
         except SystemExit as stopped:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from stopped
+        except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+            if trainer.global_step or not last.exists():
+                raise
+            raise UserError(f"{last} is damaged; delete it, and training begins again") from error
     line.cpu().eval()
     return lesson.history

@@ -93,7 +93,6 @@ def test_a_run_is_resumed_with_its_own_seed_and_only_with_its_own_recipe(
     assert run.main(["small.yaml", "--output", "a"]) == 2
     assert "--resume continues it, --overwrite deletes it" in capsys.readouterr().err
     assert run.main(["small.yaml", "--output", "a", "--resume"]) == 0
-    assert calls[-1]["resume"] is True
     assert calls[-1]["seed"] == 5
     assert run.main(["a/recipe.yaml", "--output", "a", "--resume"]) == 0
     assert run.main(["small.yaml", "--output", "a", "--resume", "--train.max_epochs", "3"]) == 2

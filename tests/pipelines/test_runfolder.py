@@ -11,7 +11,15 @@ import pytest
 
 from pipelines import runfolder
 from pipelines.errors import UsageError, UserError
-from pipelines.runfolder import disk_trouble, is_run_folder, new_folder, open_folder, write_atomic, write_state
+from pipelines.runfolder import (
+    disk_trouble,
+    held_alone,
+    is_run_folder,
+    new_folder,
+    open_folder,
+    write_atomic,
+    write_state,
+)
 
 
 @pytest.fixture
@@ -175,3 +183,11 @@ def test_a_disk_is_blamed_only_when_it_is_to_blame(tmp_path: Path) -> None:
     assert "disk is full" in (disk_trouble(OSError(errno.ENOSPC, "full", "/x/y"), [tmp_path]) or "")
     assert "/x/y" in (disk_trouble(OSError(errno.ENOSPC, "full", "/x/y"), [tmp_path]) or "")
     assert str(tmp_path) in (disk_trouble(RuntimeError("write: No space left on device"), [tmp_path]) or "")
+
+
+def test_a_folder_held_alone_is_refused_to_others_and_free_again_afterwards(tmp_path: Path) -> None:
+    busy = "another run is working in it; wait for it, or choose another --cache"
+    with held_alone(tmp_path, "--cache"), pytest.raises(UsageError, match=busy), held_alone(tmp_path, "--cache"):
+        pass
+    with held_alone(tmp_path, "--cache"):
+        pass

@@ -7,6 +7,7 @@ import torch
 
 from featurizers import GlanceFrames, Grid, LogMel
 from pipelines.console import Progress
+from pipelines.errors import UserError
 from pipelines.heads import LevelDecay, held_logits, held_logits_stepwise
 from pipelines.lessons import Crop, Frames, crops
 from pipelines.line import Encoder, Line
@@ -116,3 +117,14 @@ def test_a_line_learns_the_event_and_the_switch_learns_where_it_is(tmp_path: Pat
     assert is_open.float().mean() < 0.3
     again = train_line(line, frames, options, folder=tmp_path, seed=0, device="cpu", progress=Progress(quiet=True))
     assert len(again) == len(history)  # finished: the checkpoint is all there is to do
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 cut off"])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "last.ckpt").write_bytes(content)
+    options = TrainOptions(max_epochs=1, batch_size=4, crop_seconds=2.0)
+    with pytest.raises(UserError, match=r"last\.ckpt is damaged; delete it, and training begins again"):
+        train_line(
+            line_of(Open(256)), frames_of([200]), options, folder=tmp_path, seed=0, device="cpu",
+            progress=Progress(quiet=True),
+        )  # fmt: skip
