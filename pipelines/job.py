@@ -42,17 +42,17 @@ def run_job(
     """
     torch.set_num_threads(1)  # with two, small products stall as soon as anything else runs; times are of one core
     corpus, task = recipe.corpus.build(), recipe.task.build()
+    labels: tuple[str, ...] = corpus.labels
+    torch.manual_seed(seed)
+    line = build_line(recipe, len(labels))  # before the long work: what does not fit together is told at once
     recordings = stage_corpus(recipe, corpus, cache, report)
     splits = {split: [r for r in recordings if r.split == split] for split in ("train", "validation", "test")}
     for split, members in splits.items():
         if not members:
             raise UserError(f"the corpus has no recordings in its {split} split; all three splits are needed")
-    labels: tuple[str, ...] = corpus.labels
     cached = cached_frames([splits["train"], splits["validation"]], recipe, cache, report)
     with report.step("loading features"):
         train, validation = (load_frames(members, paths, recipe, task, labels) for members, paths in cached)
-        torch.manual_seed(seed)
-        line = build_line(recipe, len(labels))
         fit_statistics(line, train)
     begun = time.monotonic()
     history = train_line(

@@ -29,6 +29,7 @@ from featurizers import (
 )
 from surnn import Gate, Packed, ScanResult, SuGRU
 
+from .errors import UsageError
 from .heads import Head, Held
 
 BLOCK_FRAMES = 750
@@ -136,11 +137,17 @@ class Line(nn.Module):
     ) -> None:
         super().__init__()
         if glance.needs.reads != "audio":
-            raise ValueError(f"glance reads {glance.needs.reads!r}; the rule is that a glance reads 'audio'")
+            raise UsageError(f"glance reads {glance.needs.reads!r}; the rule is that a glance reads 'audio'")
         if featurizer.needs.reads == "audio" and featurizer.needs.rate_hz != glance.needs.rate_hz:
-            raise ValueError(
+            raise UsageError(
                 f"featurizer reads audio at {featurizer.needs.rate_hz:g} Hz, glance at {glance.needs.rate_hz:g} Hz: "
                 "the rule is one rate per model (one resampler); give both the same rate_hz"
+            )
+        num_neurons = getattr(gate, "num_neurons", None)
+        if num_neurons is not None:
+            raise UsageError(
+                f"num_neurons={num_neurons}: a line skips whole frames and would not heed the neuron switch; "
+                "leave num_neurons out of the recipe, or use surnn.SuGRU by itself"
             )
         self.grid, self.glance, self.gate, self.featurizer = grid, glance, gate, featurizer
         self.encoder, self.head = encoder, head

@@ -28,6 +28,7 @@ from featurizers import (
     write_audio,
 )
 from pipelines import line as line_module
+from pipelines.errors import UsageError
 from pipelines.heads import LevelDecay
 from pipelines.line import Encoder, Line, Track
 from surnn import EventGate, Gate, Open, Packed, RandomGate, Stride, Switch
@@ -351,6 +352,13 @@ def test_a_glance_must_read_audio_at_the_featurizer_s_rate() -> None:
         build(GlanceFrames(GRID, glance_size=8), Envelope())
     with pytest.raises(ValueError, match=r"16000 Hz.* 8000 Hz"):
         build(LogMel(GRID, rate_hz=8000, num_mels=8), Envelope())
+
+
+def test_a_neuron_switch_that_nobody_would_heed_is_refused() -> None:
+    gate, encoder, head = EventGate(64, num_neurons=8), Encoder(64, 8), LevelDecay(8, 2)
+    glance, featurizer = LogMel(GRID, num_mels=8), GlanceFrames(GRID, glance_size=64)
+    with pytest.raises(UsageError, match="num_neurons=8: a line skips whole frames"):
+        Line(grid=GRID, glance=glance, gate=gate, featurizer=featurizer, encoder=encoder, head=head)
 
 
 def test_statistics_center_what_never_varies_and_scale_the_rest() -> None:
