@@ -166,6 +166,7 @@ class _Watch(lightning.Callback):
 
     def on_load_checkpoint(self, trainer: lightning.Trainer, lesson: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
         self.crops.epoch = checkpoint["epoch"] + 1
+        self.step.advance(checkpoint["global_step"])
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, lesson: Any) -> None:  # noqa: ARG002
         self.crops.epoch = trainer.current_epoch + 1
