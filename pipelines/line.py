@@ -81,7 +81,7 @@ class Encoder(nn.Module):
         self.register_buffer("mean", torch.zeros(input_size))
         self.register_buffer("scale", torch.ones(input_size))
         self.project = nn.Sequential(nn.Linear(input_size, projection), nn.ReLU()) if projection else nn.Identity()
-        self.rnn = SuGRU(projection or input_size, hidden, num_layers)
+        self.rnn = SuGRU(projection or input_size, hidden, num_layers, batch_first=True)
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Normalise by these (F,) statistics from now on; a feature that never varies is only centred."""
@@ -92,7 +92,7 @@ class Encoder(nn.Module):
         """Features (..., F) with the training split's mean removed and its deviation divided out."""
         return (features - self.mean) * self.scale
 
-    def run(self, features: Tensor, index: Tensor, state: Tensor | None = None) -> ScanResult:
+    def run(self, features: Tensor, index: Tensor, state: Tensor | None = None) -> ScanResult[Tensor]:
         """Run over the open frames of one recording.
 
         Args:
@@ -101,7 +101,7 @@ class Encoder(nn.Module):
             state: carried from the block before.
         """
         rows = self.project(self.normalise(features))
-        result: ScanResult = self.rnn(Packed(rows, index, torch.tensor([len(rows)])), state)
+        result: ScanResult[Tensor] = self.rnn(Packed(rows, index, torch.tensor([len(rows)])), state)
         return result
 
 

@@ -9,9 +9,9 @@ from surnn.types import Switch
 
 
 class BudgetLosses(NamedTuple):
-    """One number per grain of the switch; neurons is None where the switch has none."""
+    """One number per grain of the switch; None where that grain does not learn, or has no budget."""
 
-    frames: Tensor
+    frames: Tensor | None
     neurons: Tensor | None
 
 
@@ -43,7 +43,7 @@ def ratio_loss(hard: Tensor, probability: Tensor, budget: float, mask: Tensor | 
 
 
 def frame_and_neuron_losses(
-    switch: Switch, *, frame_budget: float, neuron_budget: float, mask: Tensor | None = None
+    switch: Switch, *, frame_budget: float | None = None, neuron_budget: float | None = None, mask: Tensor | None = None
 ) -> BudgetLosses:
     """Separate budgets for frames, and for neurons given an open frame.
 
@@ -52,24 +52,29 @@ def frame_and_neuron_losses(
     reached, too, and a pair of closed switches can open again.
 
     Args:
-        switch: of a gate that learns: with logits.
-        frame_budget: share of frames to be open, in (0, 1).
-        neuron_budget: share of neurons to be open on an open frame, in (0, 1).
+        switch: of a gate that learns: with logits, neuron_logits, or both.
+        frame_budget: share of frames to be open, in (0, 1). None: no loss for frames.
+        neuron_budget: share of neurons to be open on an open frame, in (0, 1). None: no loss for neurons.
         mask: (B, T) bool, false for padding and whatever else is not to count. None: everything counts.
 
     Raises:
-        ValueError: if the switch has no logits, or a budget is not in (0, 1).
+        ValueError: if the switch has no logits at all, or a budget is not in (0, 1).
     """
-    check_budget("neuron_budget", neuron_budget)
-    if switch.logits is None:
+    if switch.logits is None and switch.neuron_logits is None:
         raise ValueError("the switch has no logits, so its gate learns nothing; leave the budgets out for this gate")
-    probability = switch.logits.sigmoid()
-    frames = ratio_loss(switch.frames, probability, frame_budget, mask)
+    frames = None
+    if switch.logits is not None and frame_budget is not None:
+        check_budget("frame_budget", frame_budget)
+        frames = ratio_loss(switch.frames, switch.logits.sigmoid(), frame_budget, mask)
+    if neuron_budget is None:
+        return BudgetLosses(frames, None)
+    check_budget("neuron_budget", neuron_budget)
     if switch.neurons is None or switch.neuron_logits is None:
         return BudgetLosses(frames, None)
-    counted = torch.ones_like(probability) if mask is None else mask.to(probability.dtype)
+    likely = switch.frames if switch.logits is None else switch.logits.sigmoid()
+    counted = torch.ones_like(likely) if mask is None else mask.to(likely.dtype)
     on_open = (switch.frames.detach() * counted)[..., None].expand_as(switch.neurons)
-    on_likely = (probability.detach() * counted)[..., None].expand_as(switch.neurons)
+    on_likely = (likely.detach() * counted)[..., None].expand_as(switch.neurons)
     rate = _mean(switch.neurons.detach(), on_open)
     return BudgetLosses(frames, _two_sided(rate, _mean(switch.neuron_logits.sigmoid(), on_likely), neuron_budget))
 

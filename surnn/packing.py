@@ -7,6 +7,7 @@ is_open  0 1 0 0 1 0   ------------->   index 1 4   ---> rows B E  -------------
 import torch
 from torch import Tensor
 
+from surnn.layout import held_rows
 from surnn.types import Packed
 
 
@@ -72,12 +73,7 @@ def hold(rows: Tensor, index: Tensor, lengths: Tensor, num_frames: int, before: 
             f"count frames from the start of this block"
         )
     stream = torch.repeat_interleave(lengths, output_size=num_rows)
-    opened = torch.zeros(num_streams, num_frames, dtype=torch.int64, device=rows.device)
-    opened[stream, index] = 1
-    num_opened = opened.cumsum(dim=1)
-    # One table, `before` of every stream and then the rows; row k of a stream serves while num_opened == k + 1.
-    first_row = num_streams + (lengths.cumsum(0) - lengths)[:, None]
-    own_before = torch.arange(num_streams, device=rows.device)[:, None]
-    source = torch.where(num_opened > 0, first_row + num_opened - 1, own_before)
+    is_open = torch.zeros(num_streams, num_frames, dtype=torch.bool, device=rows.device)
+    is_open[stream, index] = True
     table = torch.cat((before, rows))
-    return table.index_select(0, source.flatten()).view(num_streams, num_frames, rows.shape[-1])
+    return table[held_rows(is_open, lengths)]

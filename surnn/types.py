@@ -13,12 +13,14 @@ class Switch(NamedTuple):
         neurons: (B, T, H) in {0, 1}, in effect on open frames only; None: every neuron follows its frame.
         logits: (B, T) what was thresholded at 0; None where nothing was learned (open, random, stride).
         neuron_logits: (B, T, H) or None.
+        is_soft: frames and neurons lie in [0, 1] and mix states instead of selecting them; for ablations only.
     """
 
     frames: Tensor
     neurons: Tensor | None = None
     logits: Tensor | None = None
     neuron_logits: Tensor | None = None
+    is_soft: bool = False
 
 
 class Gate(Protocol):
@@ -56,15 +58,13 @@ class Packed(NamedTuple):
     lengths: Tensor
 
 
-class ScanResult(NamedTuple):
-    """What a recurrent layer returns.
+class Sampled(NamedTuple):
+    """The closed frames whose candidates a backward pass computes, drawn at random: see `sample_closed`.
 
     Args:
-        output: (B, T, H), held over closed frames, for dense input; (N, H), one row per open frame, for Packed input.
-        state: (num_layers, B, H) after the last frame.
-        switch: the switch that was applied (None: everything open).
+        frames: (B, T) bool.
+        probability: with which each closed frame was drawn.
     """
 
-    output: Tensor
-    state: Tensor
-    switch: Switch | None = None
+    frames: Tensor
+    probability: float

@@ -44,6 +44,7 @@ def train(logits: Tensor, neuron_logits: Tensor, frame_budget: float, neuron_bud
         optimizer.zero_grad()
         switch = as_switch(logits, neuron_logits)
         losses = frame_and_neuron_losses(switch, frame_budget=frame_budget, neuron_budget=neuron_budget)
+        assert losses.frames is not None
         assert losses.neurons is not None
         torch.autograd.backward(losses.frames + losses.neurons)
         optimizer.step()
@@ -65,6 +66,7 @@ def test_a_frame_and_a_neuron_that_are_both_closed_are_both_pushed_open() -> Non
     logits, neuron_logits = torch.full((1, 4), -2.0).requires_grad_(), torch.full((1, 4, 3), -2.0).requires_grad_()
     switch = as_switch(logits, neuron_logits)
     losses = frame_and_neuron_losses(switch, frame_budget=0.1, neuron_budget=0.5)
+    assert losses.frames is not None
     assert losses.neurons is not None
     torch.autograd.backward(losses.frames + losses.neurons)
     assert logits.grad is not None
@@ -87,12 +89,34 @@ def test_the_budget_of_neurons_is_of_open_frames_and_leaves_the_frame_switch_alo
     assert (neuron_grad > 0).all()
 
 
+def test_a_switch_of_neurons_alone_has_its_budget_counted_on_all_frames_that_count() -> None:
+    # All frames are open, without a logit. Neurons: 3 of 4 are open where the mask is true; N = 2, F = 3/4.
+    neuron_logits = torch.tensor([[[1.0, 2.0], [3.0, -1.0], [-9.0, -9.0]]], requires_grad=True)
+    switch = Switch(torch.ones(1, 3), hard_step(neuron_logits), neuron_logits=neuron_logits)
+    mask = torch.tensor([[True, True, False]])
+    losses = frame_and_neuron_losses(switch, frame_budget=0.1, neuron_budget=0.5, mask=mask)
+    assert losses.frames is None
+    assert losses.neurons is not None
+    mean = float(neuron_logits[0, :2].detach().sigmoid().mean())
+    assert losses.neurons.item() == pytest.approx(2 * (0.75 * mean + 0.25 * (1 - mean)))
+
+
+def test_a_grain_without_a_budget_has_no_loss() -> None:
+    switch = as_switch(torch.randn(1, 5), torch.randn(1, 5, 2))
+    only_frames = frame_and_neuron_losses(switch, frame_budget=0.2)
+    only_neurons = frame_and_neuron_losses(switch, neuron_budget=0.3)
+    both = frame_and_neuron_losses(switch, frame_budget=0.2, neuron_budget=0.3)
+    assert (only_frames.neurons, only_neurons.frames) == (None, None)
+    assert (only_frames.frames, only_neurons.neurons) == both
+
+
 def test_masked_frames_are_left_alone_and_a_fully_masked_batch_is_finite() -> None:
     logits, neuron_logits = torch.randn(1, 6, requires_grad=True), torch.randn(1, 6, 2, requires_grad=True)
     for mask in (torch.arange(6)[None] < 3, torch.zeros(1, 6, dtype=torch.bool)):
         losses = frame_and_neuron_losses(
             as_switch(logits, neuron_logits), frame_budget=0.3, neuron_budget=0.5, mask=mask
         )
+        assert losses.frames is not None
         assert losses.neurons is not None
         grads = torch.autograd.grad(losses.frames + losses.neurons, (logits, neuron_logits))
         for grad in grads:

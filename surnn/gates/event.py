@@ -1,109 +1,21 @@
-"""Gates: which frames, and which neurons, are open.
-
-Every gate takes `glance_size` first; the rest are options by name. None of them looks at the recurrent state, so all
-decisions of a stretch are known before the recurrence runs.
-"""
+"""The event gate: decisions that are learned from the glance, for frames and for neurons."""
 
 from collections.abc import Sequence
-from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool1d, pad
 
 from surnn.budgets import check_budget
-from surnn.packing import frames_within
+from surnn.gates.step import close_outside, hard_step, no_padding
 from surnn.types import Switch
-
-
-class _HardStep(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor) -> Tensor:
-        ctx.save_for_backward(logits)
-        return (logits > 0).to(logits.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (logits,) = ctx.saved_tensors
-        probability = torch.sigmoid(logits)
-        return 2 * probability * (1 - probability) * grads[0]
-
-
-def hard_step(logits: Tensor) -> Tensor:
-    """1 where the logit is above 0, else 0; backward as if it were 2 * sigmoid(logit) (straight-through, no noise)."""
-    return cast(Tensor, _HardStep.apply(logits))  # type: ignore[no-untyped-call]
-
-
-class Open:
-    """Everything is open: the dense model."""
-
-    lookahead_frames = 0
-    lookback_frames = 0
-
-    def __init__(self, glance_size: int) -> None:
-        self.glance_size = glance_size
-
-    def switch(self, glance: Tensor, first_frame: int = 0, among: Tensor | None = None) -> Switch:  # noqa: ARG002
-        """Open on all frames of `among`; see Gate."""
-        return Switch(_as_frames(glance.new_ones(glance.shape[1], dtype=torch.bool), glance, among))
-
-
-class RandomGate:
-    """Open on frames drawn at random, at a rate: the baseline that a learned gate must beat.
-
-    Whether a frame is open depends on seed and frame index alone: streams cut anywhere, in any order, agree.
-
-    Args:
-        glance_size: numbers per glance frame.
-        rate: share of frames that are open, in [0, 1].
-        seed: another seed, another draw.
-    """
-
-    lookahead_frames = 0
-    lookback_frames = 0
-
-    def __init__(self, glance_size: int, *, rate: float, seed: int = 0) -> None:
-        if not 0 <= rate <= 1:
-            raise ValueError(f"rate={rate} must lie in [0, 1]; it is the share of frames that are open")
-        self.glance_size = glance_size
-        self.rate = rate
-        self.seed = seed
-
-    def switch(self, glance: Tensor, first_frame: int = 0, among: Tensor | None = None) -> Switch:
-        """Open on this seed's frames, the same ones in every stream; see Gate."""
-        frame = torch.arange(first_frame, first_frame + glance.shape[1], device=glance.device)
-        key = _mixed_bits(torch.tensor(self.seed, device=glance.device))
-        uniform = _shifted(_mixed_bits(key + frame * _GOLDEN), 11)  # of [0, 2**53)
-        return Switch(_as_frames(uniform < round(self.rate * (1 << 53)), glance, among))
-
-
-class Stride:
-    """Open on every n-th frame of the recording.
-
-    Args:
-        glance_size: numbers per glance frame.
-        every: n; one frame in n is open.
-        offset: index of the first open frame, in [0, every).
-    """
-
-    lookahead_frames = 0
-    lookback_frames = 0
-
-    def __init__(self, glance_size: int, *, every: int, offset: int = 0) -> None:
-        if every < 1 or not 0 <= offset < every:
-            raise ValueError(f"every={every}, offset={offset}; the rule is every >= 1 and 0 <= offset < every")
-        self.glance_size = glance_size
-        self.every = every
-        self.offset = offset
-
-    def switch(self, glance: Tensor, first_frame: int = 0, among: Tensor | None = None) -> Switch:
-        """Open where frame index % every == offset; see Gate."""
-        frame = torch.arange(first_frame, first_frame + glance.shape[1], device=glance.device)
-        return Switch(_as_frames(frame % self.every == self.offset, glance, among))
 
 
 class EventGate(nn.Module):
     """Open where the glance shows an event: a small stack of dilated convolutions, learned.
+
+    A neuron is open where the frame switch and its neuron switch both are. Decisions are taken in the precision of the
+    weights, under autocast, too: rounding would flip some.
 
     Args:
         glance_size: F, numbers per glance frame.
@@ -203,7 +115,8 @@ class EventGate(nn.Module):
             ValueError: if the glance has another size, or is shorter than the context.
         """
         self._check_glance(glance)
-        return self._decide(pad((glance - self.mean) / self.scale, (0, 0, pad_left, pad_right)))
+        with torch.autocast(glance.device.type, enabled=False):
+            return self._decide(pad((glance - self.mean) / self.scale, (0, 0, pad_left, pad_right)))
 
     def switch(
         self, glance: Tensor, first_frame: int = 0, among: Tensor | None = None, *, lengths: Tensor | None = None
@@ -223,14 +136,12 @@ class EventGate(nn.Module):
         self._check_glance(glance)
         normalised = (glance - self.mean) / self.scale
         if lengths is not None:
-            within = frames_within(lengths.to(glance.device), glance.shape[1])
-            normalised = torch.where(within[..., None], normalised, normalised.new_zeros(()))
-            among = within if among is None else among & within
-        logits, neuron_logits = self._decide(pad(normalised, (0, 0, self.lookback_frames, self.lookahead_frames)))
+            within = no_padding(glance, lengths)[..., None]
+            normalised = torch.where(within, normalised, normalised.new_zeros(()))
+        with torch.autocast(glance.device.type, enabled=False):
+            logits, neuron_logits = self._decide(pad(normalised, (0, 0, self.lookback_frames, self.lookahead_frames)))
         logits = logits - self.threshold_shift
-        frames = hard_step(logits)
-        if among is not None:
-            frames = torch.where(among, frames, frames.new_zeros(()))
+        frames = close_outside(hard_step(logits), among, lengths)
         neurons = None if neuron_logits is None else hard_step(neuron_logits)
         return Switch(frames, neurons, logits, neuron_logits)
 
@@ -259,25 +170,3 @@ class EventGate(nn.Module):
             hidden = convolution(torch.cat(taps, dim=-1)).relu()
         decision = self.decision(hidden)
         return decision[..., 0], None if self.num_neurons is None else decision[..., 1:]
-
-
-_GOLDEN = -7046029254386353131  # 2**64 / golden ratio, as int64
-
-
-def _mixed_bits(counter: Tensor) -> Tensor:
-    # splitmix64 (Steele, Lea and Flood 2014): a counter to 64 well-mixed bits. int64 products wrap, as they should; the
-    # arithmetic shift to the right must not bring the sign along.
-    bits = counter + _GOLDEN
-    bits = (bits ^ _shifted(bits, 30)) * -4658895280553007687
-    bits = (bits ^ _shifted(bits, 27)) * -7723592293110705685
-    return bits ^ _shifted(bits, 31)
-
-
-def _shifted(bits: Tensor, places: int) -> Tensor:
-    return (bits >> places) & ((1 << 64 - places) - 1)
-
-
-def _as_frames(is_open: Tensor, glance: Tensor, among: Tensor | None) -> Tensor:
-    """(T,) decisions that all streams share, as (B, T) numbers of the glance's type."""
-    frames = is_open.expand(glance.shape[:2])
-    return (frames if among is None else frames & among).to(glance.dtype)

@@ -1,0 +1,241 @@
+"""One layer and direction over open rows, with every gradient: of neuron switches, and of the frames that were closed.
+
+Forward it selects neuron by neuron; where all neurons of a row are open, torch's kernel does the same. Backward it goes
+through the rows once, in reverse, with slopes that were computed for all of them at once. What it keeps for that grows
+with the number of rows, not of frames.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from surnn.cells import Cell, Slopes, State, Weights
+from surnn.kernels.closed import Closed, closed_gradient
+from surnn.kernels.stock import chain_states, run_stock
+from surnn.layout import Layout
+
+
+class Ran(NamedTuple):
+    """What a layer and direction gave.
+
+    Args:
+        output: (N, H) at each row.
+        state: tensors (B, H) after the last row of each stream.
+        tap: (B, T, H) zeros, to be added to what is held of the output, so that the gradient of closed frames is heard
+            of; None unless it was asked for.
+    """
+
+    output: Tensor
+    state: State
+    tap: Tensor | None
+
+
+def run_rows(
+    cell: Cell,
+    rows: Tensor,
+    state: State,
+    weights: Weights,
+    layout: Layout,
+    gate: Tensor | None,
+    frames: Tensor | None,
+    closed: Closed | None,
+    is_tapped: bool,
+) -> Ran:
+    """Step through rows.
+
+    Args:
+        cell, rows, state, weights, layout: as in `run_stock`.
+        gate: (N, H) in {0, 1}, the switch of each row's neurons, or (N, 1) ones; its gradient is straight-through.
+            None: ones that need no gradient.
+        frames: (B, T) frame switch, whose gradient at closed frames is wanted; None: it is not.
+        closed: these frames.
+        is_tapped: the layer's output is held over closed frames and may be used there.
+    """
+    task = _Task(cell, layout, closed, is_tapped)
+    output, *rest = _Rows.apply(task, rows, gate, frames, *weights, *state)  # type: ignore[no-untyped-call]
+    final, tap = rest[: cell.num_parts], rest[cell.num_parts]
+    return Ran(output, tuple(final), tap)
+
+
+class _Task(NamedTuple):
+    cell: Cell
+    layout: Layout
+    closed: Closed | None
+    is_tapped: bool
+
+
+class _Rows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, task: _Task, rows: Tensor, gate: Tensor | None, frames: Tensor | None, *given: Any) -> Any:
+        weights, state = Weights(*given[:4]), given[4:]
+        cell, layout = task.cell, task.layout
+        has_neurons = gate is not None and gate.shape[1] > 1
+        if cell.num_parts == 1 and not has_neurons:
+            parts: State = (run_stock(cell, rows, state, weights, layout)[0],)
+        else:
+            parts = _select_rows(cell, rows, state, weights, layout, gate if has_neurons else None)
+        ctx.task, ctx.num_neurons, ctx.has_gate = task, state[0].shape[-1], gate is not None
+        ctx.save_for_backward(rows, gate, frames, *weights, *state, *parts)
+        ctx.set_materialize_grads(False)
+        final = tuple(torch.cat(pair)[layout.last] for pair in zip(state, parts, strict=True))
+        tap = None
+        if task.is_tapped and task.closed is not None:
+            tap = rows.new_zeros(()).expand(*task.closed.frames.shape, state[0].shape[-1])
+        return parts[0], *final, tap
+
+    @staticmethod
+    def backward(ctx: Any, by_output: Tensor | None, *by_rest: Tensor | None) -> Any:
+        task: _Task = ctx.task
+        cell, layout = task.cell, task.layout
+        rows, gate, frames, *rest = ctx.saved_tensors
+        weights, state, parts = (
+            Weights(*rest[:4]),
+            tuple(rest[4 : 4 + cell.num_parts]),
+            tuple(rest[4 + cell.num_parts :]),
+        )
+        by_final, by_tap = by_rest[: cell.num_parts], by_rest[cell.num_parts]
+
+        read = rows[layout.source]  # from here on rows lie step by step
+        stepped = tuple(part[layout.source] for part in parts)
+        before = tuple(
+            torch.cat(pair)[layout.previous] for pair in zip(chain_states(state, layout), stepped, strict=True)
+        )
+        projected_frame = linear(read, weights.weight_ih, weights.bias_ih)
+        projected_state = linear(before[0], weights.weight_hh, weights.bias_hh)
+        takes = gate[layout.source] > 0.5 if gate is not None and gate.shape[1] > 1 else None
+        slopes = cell.slopes(projected_frame, projected_state, before)
+        back = _back_through_time(cell, layout, slopes, weights, takes, state, by_output, by_final)
+
+        by_candidate = back.by_state if takes is None else _where(takes, back.by_state)
+        by_projected_frame = cell.pull(by_candidate, slopes)[1] if slopes.frame is not None else None
+        by_frame = back.by_projected if by_projected_frame is None else by_projected_frame
+        needs = ctx.needs_input_grad
+        by_rows = _unordered(by_frame @ weights.weight_ih, layout) if needs[1] else None
+        by_gate = None
+        if gate is not None and needs[2]:
+            news = stepped if takes is None else cell.step(projected_frame, projected_state, before)
+            products = [a * (new - old) for a, new, old in zip(back.by_state, news, before, strict=True)]
+            by_gate = _unordered(sum(products[1:], products[0]), layout)
+            by_gate = by_gate if takes is not None else by_gate.sum(-1, keepdim=True)
+        by_frames = None
+        if frames is not None and needs[3] and task.closed is not None:
+            held = tuple(torch.cat(pair) for pair in zip(state, parts, strict=True))
+            entering = tuple(
+                torch.cat((first, _unordered(later, layout)))
+                for first, later in zip(back.by_before, back.entering, strict=True)
+            )
+            by_frames = closed_gradient(task.closed, cell, weights, held, entering, by_tap).to(frames.dtype)
+        has_biases = weights.bias_ih is not None
+        by_weights = (
+            by_frame.T @ read,
+            back.by_projected.T @ before[0],
+            by_frame.sum(0) if has_biases else None,
+            back.by_projected.sum(0) if has_biases else None,
+        )
+        return None, by_rows, by_gate, by_frames, *by_weights, *back.by_before
+
+
+class _Back(NamedTuple):
+    """Gradients, rows step by step.
+
+    Args:
+        by_state: of the state after each row, held or new.
+        entering: the part of it that comes through the next row, or is the final state's.
+        by_projected: of the projected state.
+        by_before: (B, H) of the state before the first row.
+    """
+
+    by_state: State
+    entering: State
+    by_projected: Tensor
+    by_before: State
+
+
+def _back_through_time(
+    cell: Cell,
+    layout: Layout,
+    slopes: Slopes,
+    weights: Weights,
+    takes: Tensor | None,
+    state: State,
+    by_output: Tensor | None,
+    by_final: tuple[Tensor | None, ...],
+) -> _Back:
+    num_rows, num_neurons = slopes.state.shape[0], state[0].shape[-1]
+    ends = _by_end_of_chain(layout, state, by_final)
+    own = None if by_output is None else by_output[layout.source]
+    by_state = tuple(slopes.state.new_empty(num_rows, num_neurons) for _ in state)
+    entering = tuple(torch.empty_like(part) for part in by_state)
+    by_projected = slopes.state.new_empty(num_rows, cell.num_blocks * num_neurons)
+    slopes = slopes._replace(frame=None)
+    flowing: State = tuple(end[:0] for end in ends)
+    stop = num_rows
+    for size in reversed(layout.batch_sizes):
+        step = slice(stop - size, stop)
+        stop -= size
+        if size > len(flowing[0]):  # chains that end with this step
+            flowing = tuple(torch.cat((part, end[len(part) : size])) for part, end in zip(flowing, ends, strict=True))
+        for kept, part in zip(entering, flowing, strict=True):
+            kept[step] = part
+        if own is not None:
+            flowing = (flowing[0] + own[step], *flowing[1:])
+        for kept, part in zip(by_state, flowing, strict=True):
+            kept[step] = part
+        pulled = flowing if takes is None else _where(takes[step], flowing)
+        here = Slopes(slopes.state[step], None, tuple(factor[step] for factor in slopes.rest))
+        by_projected[step], _, direct = cell.pull(pulled, here)
+        through = (torch.addmm(direct[0], by_projected[step], weights.weight_hh), *direct[1:])
+        if takes is not None:
+            through = tuple(part + passed for part, passed in zip(through, _where(~takes[step], flowing), strict=True))
+        flowing = through
+    by_before = []
+    for part, arrived, by_end in zip(state, flowing, by_final, strict=True):
+        idle = part.new_zeros(()).expand_as(part) if by_end is None else by_end
+        before = torch.where((layout.final_chain >= 0)[:, None], part.new_zeros(()), idle)
+        begun = ~layout.chain_is_fresh
+        by_before.append(before.index_add(0, layout.chain_stream[begun], arrived[begun]))
+    return _Back(by_state, entering, by_projected, tuple(by_before))
+
+
+def _by_end_of_chain(layout: Layout, state: State, by_final: tuple[Tensor | None, ...]) -> State:
+    """(C, H): gradient of the final state, for the chains with which streams end; zero for the others."""
+    has_rows = layout.final_chain >= 0
+    ends = []
+    for part, by_end in zip(state, by_final, strict=True):
+        end = part.new_zeros(len(layout.chain_stream), part.shape[-1])
+        if by_end is not None:
+            end[layout.final_chain[has_rows]] = by_end[has_rows]
+        ends.append(end)
+    return tuple(ends)
+
+
+def _select_rows(
+    cell: Cell, rows: Tensor, state: State, weights: Weights, layout: Layout, gate: Tensor | None
+) -> State:
+    """The state after each row, tensors (N, H)."""
+    read = linear(rows[layout.source], weights.weight_ih, weights.bias_ih)
+    takes = None if gate is None else gate[layout.source] > 0.5
+    now, steps, start = chain_states(state, layout), [], 0
+    for size in layout.batch_sizes:
+        step = slice(start, start + size)
+        start += size
+        now = tuple(part[:size] for part in now)
+        new = cell.step(read[step], linear(now[0], weights.weight_hh, weights.bias_hh), now)
+        if takes is not None:
+            new = tuple(torch.where(takes[step], *pair) for pair in zip(new, now, strict=True))
+        steps.append(new)
+        now = new
+    if not steps:
+        return tuple(part[:0] for part in state)
+    return tuple(_unordered(torch.cat(part), layout) for part in zip(*steps, strict=True))
+
+
+def _unordered(stepped: Tensor, layout: Layout) -> Tensor:
+    """Rows that lie step by step, stream by stream again."""
+    return torch.empty_like(stepped).index_copy(0, layout.source, stepped)
+
+
+def _where(takes: Tensor, parts: State) -> State:
+    return tuple(torch.where(takes, part, part.new_zeros(())) for part in parts)

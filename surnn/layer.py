@@ -1,0 +1,336 @@
+"""What all recurrent layers here share: torch's arguments, a switch, and the choice of a backend."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, Literal, Self, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout as zero_at_random
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from surnn.cells import Cell, State, Weights
+from surnn.checks import check_dense, check_restart, check_rows, check_switch
+from surnn.kernels import packed, reference
+from surnn.layout import Restart
+from surnn.network import Network
+from surnn.packing import frames_within
+from surnn.results import ScanResult
+from surnn.types import Gate, Packed, Sampled, Switch
+
+Backend = Literal["auto", "packed", "reference"]
+ClosedFrames = Literal["exact", "confidence"] | Sampled
+Hidden = Tensor | tuple[Tensor, Tensor]
+CUDNN_MODES = {"rnn_relu": 0, "rnn_tanh": 1, "lstm": 2, "gru": 3}
+
+
+class SuLayer(nn.Module):
+    """What SuRNN, SuGRU and SuLSTM share: recurrent layers that step only where their switch is open.
+
+    Weights have the names, shapes and initial values of torch's class, and its state dicts load. With everything open
+    the results are torch's. All layers share the switch; closed states are held to the last bit.
+
+    Args:
+        input_size: F, numbers per frame.
+        hidden_size: H, neurons per layer and direction.
+        num_layers: layers one above the other.
+        bias: without, b_ih and b_hh are left out.
+        batch_first: dense input and output are (B, T, F) rather than (T, B, F). Switch and glance are always (B, T).
+        dropout: while training, share of the input of every layer above the first that is zeroed, the same numbers at
+            every frame of a stream (locked dropout), so that all backends agree.
+        bidirectional: a second direction runs from the end of each stream to its start, and is held from the right.
+        device, dtype: of the weights.
+        gate: decides where `forward` is given no switch; with neurons it has D * H of them. None: everything open.
+        residual: every layer above the first adds its input to its output, which is held as all else.
+        restart: when the backward direction forgets; None: never.
+
+    Source: selective-update RNN, arXiv:2603.02226; locked dropout: Gal and Ghahramani 2016, arXiv:1512.05287.
+    """
+
+    cell: Cell
+    modes: tuple[str, ...]  # names of the cells that a class may have
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        gate: Gate | None = None,
+        residual: bool = False,
+        restart: Restart | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
+            if value < 1:
+                raise ValueError(f"{name}={value} must be at least 1")
+        if not 0 <= dropout <= 1:
+            raise ValueError(f"dropout={dropout} must lie in [0, 1]; it is the share of numbers that are zeroed")
+        if num_layers == 1 and (dropout > 0 or residual):
+            raise ValueError("dropout and residual act between layers; leave them out, or give num_layers of 2 or more")
+        if restart is not None:
+            check_restart(restart, bidirectional)
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, dropout, bidirectional
+        self.gate, self.residual, self.restart = gate, residual, restart
+        for below, suffix in self._places():
+            shapes: dict[str, tuple[int, ...]] = {"weight_ih": (below,), "weight_hh": (hidden_size,)}
+            shapes |= {"bias_ih": (), "bias_hh": ()} if bias else {}
+            for name, shape in shapes.items():
+                values = torch.empty(self.cell.num_blocks * hidden_size, *shape, device=device, dtype=dtype)
+                self.register_parameter(name + suffix, nn.Parameter(values))
+        self.reset_parameters()
+
+    @classmethod
+    def from_torch(cls, module: nn.RNNBase, **options: Any) -> Self:
+        """A layer with a copy of the weights of a torch.nn module of the same kind.
+
+        Args:
+            module: its sizes, biases, layout, dropout, directions, device and dtype are taken over.
+            options: gate, residual, restart.
+
+        Raises:
+            ValueError: if the module is of another kind, or has projections (proj_size).
+        """
+        if module.proj_size:
+            raise ValueError(f"proj_size={module.proj_size}: projected states are not supported; use proj_size=0")
+        if isinstance(module, nn.RNN):
+            options = {"nonlinearity": module.nonlinearity, **options}
+        if module.mode.lower() not in cls.modes:
+            kinds = " or ".join(cls.modes)
+            raise ValueError(f"{cls.__name__} takes the weights of {kinds}; this module is {module.mode.lower()}")
+        weight = next(module.parameters())
+        layer = cls(
+            module.input_size,
+            module.hidden_size,
+            num_layers=module.num_layers,
+            bias=module.bias,
+            batch_first=module.batch_first,
+            dropout=module.dropout,
+            bidirectional=module.bidirectional,
+            device=weight.device,
+            dtype=weight.dtype,
+            **options,
+        )
+        with torch.no_grad():
+            for name, parameter in module.named_parameters():
+                layer.get_parameter(name).copy_(parameter)
+        return layer
+
+    @property
+    def num_directions(self) -> int:
+        """D: 2 if bidirectional, else 1."""
+        return 2 if self.bidirectional else 1
+
+    @property
+    def layer_weights(self) -> tuple[tuple[Weights, ...], ...]:
+        """The weights, per layer and direction."""
+        found = [
+            Weights(*(self._parameters.get(name + suffix) for name in Weights._fields))  # type: ignore[arg-type]
+            for _, suffix in self._places()
+        ]
+        each = self.num_directions
+        return tuple(tuple(found[first : first + each]) for first in range(0, len(found), each))
+
+    def reset_parameters(self) -> None:
+        """Draw all weights uniformly from +-1 / sqrt(H), as torch does."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for parameter in self._parameters.values():
+            nn.init.uniform_(cast(Tensor, parameter), -bound, bound)
+
+    # Sizes follow the switch: a compiler can gain nothing here, and leaves the layer as it is.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def forward(
+        self,
+        input: Tensor | Packed | PackedSequence,
+        hx: Hidden | None = None,
+        *,
+        switch: Switch | None = None,
+        glance: Tensor | None = None,
+        first_frame: int = 0,
+        lengths: Tensor | None = None,
+        closed_frames: ClosedFrames = "exact",
+        backend: Backend = "auto",
+    ) -> ScanResult[Any]:
+        """Run over dense frames under a switch, or over rows that were packed already.
+
+        Args:
+            input: dense frames (T, B, F), (B, T, F) if batch_first, or (T, F) of one stream; or torch's PackedSequence;
+                or the Packed open frames of B streams, every row of which is one step.
+            hx: (num_layers * D, B, H) state before the first frame, for an LSTM a pair of them; without B for (T, F);
+                None: zeros.
+            switch: for dense input; None: what the gate decides, or everything open where there is no gate.
+            glance: (B, T, G) what the gate looks at; None: the input.
+            first_frame: index of the first frame, for gates that depend on absolute time.
+            lengths: (B,) frames per stream, for dense input; padding after them holds. None: no padding.
+            closed_frames: how the gradient of closed frames' switches is had. "exact": from their candidates, equal to
+                the dense loop's. A `Sampled` share of them: right on average, noisier, cheaper. "confidence": without
+                candidates, from whether the held output should be louder or softer; biased (H-Net, arXiv:2507.07955).
+            backend: "reference" is the plain loop over all frames; "packed" steps over open frames alone; "auto" takes
+                the latter unless the switch is soft.
+
+        Returns:
+            Output and state, laid out as torch does; a PackedSequence for a PackedSequence.
+
+        Raises:
+            ValueError: if shapes or types do not fit, switch values are not 0 or 1, or the backend cannot do what is
+                asked.
+        """
+        if backend not in ("auto", "packed", "reference"):
+            raise ValueError(f'backend="{backend}" must be "auto", "packed" or "reference"')
+        if isinstance(input, Packed):
+            if switch is not None or glance is not None or lengths is not None or backend == "reference":
+                raise ValueError(
+                    "Packed input has its own lengths, all its rows are open, and only the packed backend runs it; "
+                    "leave out switch, glance, lengths and backend, or give dense frames"
+                )
+            return self._forward_rows(input, hx)
+        if isinstance(input, PackedSequence):
+            if lengths is not None:
+                raise ValueError("a PackedSequence has its own lengths; leave lengths out")
+            padded, lengths = pad_packed_sequence(input, batch_first=True)
+            result = self._forward_dense(padded, hx, switch, glance, first_frame, lengths, closed_frames, backend)
+            packed_output: Any = _packed_like(input, result.output, lengths)
+            return replace(result, output=packed_output)
+        if input.dim() == 2:
+            batched = None if hx is None else _each(hx, lambda part: part[:, None])
+            given = input[None], batched, switch, glance, first_frame, lengths, closed_frames, backend
+            result = self._forward_dense(*given)
+            return replace(result, output=result.output[0], state=_each(result.state, lambda part: part[:, 0]))
+        frames = input if self.batch_first or input.dim() != 3 else input.transpose(0, 1)
+        result = self._forward_dense(frames, hx, switch, glance, first_frame, lengths, closed_frames, backend)
+        return result if self.batch_first else replace(result, output=result.output.transpose(0, 1))
+
+    def _forward_dense(
+        self,
+        frames: Tensor,
+        hx: Hidden | None,
+        switch: Switch | None,
+        glance: Tensor | None,
+        first_frame: int,
+        lengths: Tensor | None,
+        closed_frames: ClosedFrames,
+        backend: Backend,
+    ) -> ScanResult[Any]:
+        check_dense(frames, self.input_size, lengths)
+        if switch is None and self.gate is not None:
+            options = {} if lengths is None else {"lengths": lengths}
+            switch = self.gate.switch(frames if glance is None else glance, first_frame, None, **options)
+        if switch is not None:
+            check_switch(switch, (*frames.shape[:2], self.num_directions * self.hidden_size))
+        if backend == "auto":
+            backend = "reference" if switch is not None and switch.is_soft else "packed"
+        is_casting = torch.is_autocast_enabled(frames.device.type)
+        with torch.autocast(frames.device.type, enabled=False):  # a state that is to hold exactly keeps its precision
+            frames = self._own_type(frames, "input", is_casting)
+            state = self._state(hx, frames, len(frames), is_casting)
+            network = self._network(len(frames), frames)
+            applied = switch
+            if switch is not None and closed_frames == "confidence":
+                applied = switch._replace(frames=switch.frames.detach())
+            if backend == "reference":
+                output, final = reference.scan(frames, state, network, applied, lengths)
+            else:
+                sampled = closed_frames if isinstance(closed_frames, Sampled) else None
+                output, final = packed.scan(frames, state, network, applied, lengths, sampled)
+            if switch is not None and closed_frames == "confidence":
+                output = _confident(output, switch.frames, lengths)
+        return ScanResult(output, final if len(final) > 1 else final[0], switch, lengths, backend)
+
+    def _forward_rows(self, rows: Packed, hx: Hidden | None) -> ScanResult[Any]:
+        check_rows(rows, self.input_size)
+        is_casting = torch.is_autocast_enabled(rows.data.device.type)
+        with torch.autocast(rows.data.device.type, enabled=False):
+            rows = rows._replace(data=self._own_type(rows.data, "Packed.data", is_casting))
+            state = self._state(hx, rows.data, len(rows.lengths), is_casting)
+            output, final = packed.scan_rows(rows, state, self._network(len(rows.lengths), rows.data))
+        return ScanResult(output, final if len(final) > 1 else final[0], None, None, "packed")
+
+    def extra_repr(self) -> str:
+        usual: dict[str, Any] = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0}
+        usual |= {"bidirectional": False, "residual": False, "restart": None}
+        named = [f"{name}={getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value]
+        return ", ".join([f"{self.input_size}, {self.hidden_size}", *named])
+
+    def _places(self) -> Iterator[tuple[int, str]]:
+        """Input size and name of every layer and direction, in the order of torch's state."""
+        for layer in range(self.num_layers):
+            below = self.input_size if layer == 0 else self.hidden_size * self.num_directions
+            for way in ("", "_reverse")[: self.num_directions]:
+                yield below, f"_l{layer}{way}"
+
+    def _network(self, batch: int, like: Tensor) -> Network:
+        masks: list[Tensor | None] = [None] * self.num_layers
+        if self.training and self.dropout > 0:
+            ones = like.new_ones(batch, self.num_directions * self.hidden_size)
+            masks[1:] = [zero_at_random(ones, self.dropout) for _ in masks[1:]]
+        return Network(self.cell, self.layer_weights, tuple(masks), self.residual, self.restart)
+
+    def _state(self, hx: Hidden | None, like: Tensor, batch: int, is_casting: bool) -> State:
+        shape = (self.num_layers * self.num_directions, batch, self.hidden_size)
+        if hx is None:
+            return (like.new_zeros(shape),) * self.cell.num_parts
+        parts = (hx,) if isinstance(hx, Tensor) else tuple(hx)
+        if len(parts) != self.cell.num_parts or any(part.shape != shape for part in parts):
+            found = ", ".join(str(tuple(part.shape)) for part in parts)
+            many = "a pair of tensors" if self.cell.num_parts > 1 else "one tensor"
+            raise ValueError(
+                f"hx has shape {found}; the rule is {many} (num_layers * directions, streams, hidden_size) = {shape}"
+            )
+        return tuple(self._own_type(part, "hx", is_casting) for part in parts)
+
+    def _own_type(self, values: Tensor, name: str, is_casting: bool) -> Tensor:
+        """The values in the type of the weights: under autocast converted, else refused."""
+        wanted = cast(Tensor, self._parameters["weight_ih_l0"]).dtype
+        if values.dtype != wanted and not is_casting:
+            raise ValueError(f"{name} is {values.dtype}, the weights are {wanted}; convert one of them with .to(...)")
+        return values.to(wanted)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        ways = [way for layer in self.layer_weights for way in layer]
+        for (below, _), weights in zip(self._places(), ways, strict=True):
+            flat = [tensor for tensor in weights if tensor is not None]
+            if torch.backends.cudnn.is_acceptable(flat[0]):  # type: ignore[no-untyped-call]
+                _lay_end_to_end(flat, below, CUDNN_MODES[self.cell.name], self.hidden_size)
+        return self
+
+
+def _lay_end_to_end(flat: list[Tensor], input_size: int, mode: int, hidden_size: int) -> None:
+    """Put the weights of one cuDNN call into one piece of memory; else it warns, and copies them at every call."""
+    no_projection, num_layers, batch_first, bidirectional = 0, 1, True, False
+    with torch.no_grad(), torch.cuda.device(flat[0].device):
+        torch._cudnn_rnn_flatten_weight(
+            flat, len(flat), input_size, mode, hidden_size, no_projection, num_layers, batch_first, bidirectional
+        )
+
+
+def _each(hidden: Hidden, change: Callable[[Tensor], Tensor]) -> Hidden:
+    return change(hidden) if isinstance(hidden, Tensor) else (change(hidden[0]), change(hidden[1]))
+
+
+def _confident(output: Tensor, frames: Tensor, lengths: Tensor | None) -> Tensor:
+    """The output itself, whose gradient tells the switch of each frame: of the output at an open frame, or less of it.
+
+    Source: confidence scores of H-Net, arXiv:2507.07955, section 2.2.2: output times p at open, 1 - p at closed frames.
+    """
+    confidence = torch.where(frames > 0.5, frames, -frames)
+    if lengths is not None:
+        within = frames_within(lengths.to(frames.device), frames.shape[1])
+        confidence = torch.where(within, confidence, confidence.new_zeros(()))
+    return output * (1 + confidence - confidence.detach())[..., None].to(output.dtype)
+
+
+def _packed_like(sequence: PackedSequence, output: Tensor, lengths: Tensor) -> PackedSequence:
+    order = sequence.sorted_indices
+    if order is not None:
+        output, lengths = output[order], lengths[order.cpu()]
+    packed_output = pack_padded_sequence(output, lengths, batch_first=True)
+    return PackedSequence(packed_output.data, sequence.batch_sizes, order, sequence.unsorted_indices)
