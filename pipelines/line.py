@@ -105,6 +105,13 @@ class Encoder(nn.Module):
         return result
 
 
+def _joined(parts: list[Tensor], empty: Tensor) -> Tensor:
+    """All parts as one tensor; the list lets go of them, so that a day of levels is not kept twice."""
+    whole = torch.cat(parts) if parts else empty
+    parts.clear()
+    return whole
+
+
 @dataclass
 class _Walk:
     """What a walk over one recording remembers between blocks."""
@@ -118,7 +125,7 @@ class _Walk:
     frames_featurized: int = 0
 
 
-class _Block(NamedTuple):
+class Block(NamedTuple):
     """Frames [first, first + num) to decide on, within glance rows (and samples) that hold their context."""
 
     first_frame: int
@@ -127,6 +134,37 @@ class _Block(NamedTuple):
     glance_offset: int
     samples: Tensor  # (samples,); sample 0 is sample `samples_offset` of the recording
     samples_offset: int
+
+
+class Decided(NamedTuple):
+    """What the walk knew of a block's N open frames when it had decided: enough to go over them again.
+
+    Args:
+        first_frame, num_frames: the block.
+        index: (N,) int64, the open frames, counted on the grid.
+        features: (N, F) of them.
+        state: carried into the block; None: nothing was open before.
+    """
+
+    first_frame: int
+    num_frames: int
+    index: Tensor  # type: ignore[assignment]  # shadows tuple.index, which nobody needs here
+    features: Tensor
+    state: Tensor | None
+
+
+class Watcher(Protocol):
+    """Whoever looks on while a line follows a recording (pipelines.audit); what the line finds does not depend on it.
+
+    `see` is called after every block, `end` after the last one. Samples and glance of `behind_frames` frames before a
+    block are kept for it.
+    """
+
+    behind_frames: int
+
+    def see(self, block: Block, decided: Decided) -> None: ...
+
+    def end(self) -> None: ...
 
 
 class Line(nn.Module):
@@ -167,7 +205,7 @@ class Line(nn.Module):
         stretch = Stretch(samples[None], torch.tensor([start], dtype=torch.float64))
         return self.glance.evaluate(stretch, torch.tensor([first_frame]), num_frames)[0]
 
-    def _blocks(self, stream: Samples, look_frames: int, behind_frames: int) -> Iterator[_Block | int]:
+    def _blocks(self, stream: Samples, look_frames: int, behind_frames: int) -> Iterator[Block | int]:
         """Blocks to decide on, then the recording's number of samples."""
         left, right = (round(seconds * self.rate_hz) for seconds in self.glance.needs[2:4])
         step = self.block_frames * self.frame_samples
@@ -193,7 +231,7 @@ class Line(nn.Module):
                 rows, glanced = torch.cat([rows, new]), glanced + count
             while decided < glanced and (ended or glanced >= decided + self.block_frames + look_frames):
                 count = min(self.block_frames, glanced - decided)
-                yield _Block(decided, count, rows, rows_offset, audio, audio_offset)
+                yield Block(decided, count, rows, rows_offset, audio, audio_offset)
                 decided += count
                 keep = max(rows_offset, decided - behind_frames)
                 rows, rows_offset = rows[keep - rows_offset :], keep
@@ -201,7 +239,7 @@ class Line(nn.Module):
             audio, audio_offset = audio[keep_sample - audio_offset :], keep_sample
         yield heard
 
-    def _features(self, block: _Block, is_open: Tensor) -> tuple[Tensor, int]:
+    def _features(self, block: Block, is_open: Tensor) -> tuple[Tensor, int]:
         """Features (N, F) of the block's open frames, and how many frames were computed for them."""
         needs = self.featurizer.needs
         context = sum(context_frames(needs, self.grid))  # a run of its own costs about as much as so many frames more
@@ -217,7 +255,7 @@ class Line(nn.Module):
         is_wanted = (place < block.num_frames) & is_open[place.clamp_max(block.num_frames - 1)]
         return rows.features[is_wanted], rows.num_featurized
 
-    def _visit(self, block: _Block, gate: Gate, walk: _Walk) -> None:
+    def _visit(self, block: Block, gate: Gate, walk: _Walk) -> Decided:
         start = max(block.glance_offset, block.first_frame - gate.lookback_frames)
         end = block.first_frame + block.num_frames + gate.lookahead_frames
         seen = block.glance[start - block.glance_offset : end - block.glance_offset]
@@ -227,46 +265,70 @@ class Line(nn.Module):
         walk.is_open.append(is_open)
         if switch.logits is not None:
             walk.logits.append(switch.logits[0, decided])
-        index = is_open.nonzero()[:, 0]
+        index, state = is_open.nonzero()[:, 0], walk.state
         if index.numel() == 0:
-            return
+            nothing = torch.zeros(0, self.featurizer.size)
+            return Decided(block.first_frame, block.num_frames, index, nothing, state)
         features, computed = self._features(block, is_open)
         walk.frames_featurized += computed
-        result = self.encoder.run(features, index, walk.state)
+        result = self.encoder.run(features, index, state)
         walk.state = result.state
         level, decay = self.head(result.output)
-        walk.index.append(index + block.first_frame)
+        index = index + block.first_frame
+        walk.index.append(index)
         walk.level.append(level)
         walk.decay.append(decay)
+        return Decided(block.first_frame, block.num_frames, index, features, state)
+
+    def reopen(self, block: Block, decided: Decided, first_frame: int, end_frame: int) -> Held:
+        """What the line would have said of frames [first, end), had all of them been open, and before them its own.
+
+        Args:
+            block: with samples and glance of these frames and their context.
+            decided: the block of the walk that holds the first of these frames; a copy of its state is carried on.
+            first_frame: the first frame, at the start of a window of the featurizer (Needs.block_frames).
+            end_frame: the frame after the last one, at most the end of `block`.
+        """
+        assert first_frame % self.featurizer.needs.block_frames == 0
+        num_frames = end_frame - first_frame
+        stretch = block._replace(first_frame=first_frame, num_frames=num_frames)
+        opened, _ = self._features(stretch, torch.ones(num_frames, dtype=torch.bool))
+        before = decided.index < first_frame
+        index = torch.arange(first_frame, end_frame)
+        rows, places = torch.cat([decided.features[before], opened]), torch.cat([decided.index[before], index])
+        level, decay = self.head(self.encoder.run(rows, places, decided.state).output[-num_frames:])
+        return Held(level, decay, index)
 
     @torch.inference_mode()
-    def follow(self, stream: Samples, *, gate: Gate | None = None) -> Track:
+    def follow(self, stream: Samples, *, gate: Gate | None = None, watcher: Watcher | None = None) -> Track:
         """Walk over one recording of any length.
 
         Args:
             stream: audio at the model's rate.
             gate: instead of the model's own (surnn.Open for the dense twin).
+            watcher: looks on, block by block.
         """
         gate = self.gate if gate is None else gate
         left, right = context_frames(self.featurizer.needs, self.grid)
         walk, heard = _Walk(), 0
-        look, behind = max(gate.lookahead_frames, right), max(gate.lookback_frames, left)
+        look = max(gate.lookahead_frames, right)
+        behind = max(gate.lookback_frames, left + (watcher.behind_frames if watcher else 0))
         for block in self._blocks(stream, look, behind):
             if isinstance(block, int):
                 heard = block
-            else:
-                self._visit(block, gate, walk)
-        num_labels = self.head.num_labels
-        held = Held(
-            torch.cat(walk.level) if walk.level else torch.zeros(0, num_labels),
-            torch.cat(walk.decay) if walk.decay else torch.zeros(0, num_labels),
-            torch.cat(walk.index) if walk.index else torch.zeros(0, dtype=torch.int64),
-        )
-        is_open = torch.cat(walk.is_open) if walk.is_open else torch.zeros(0, dtype=torch.bool)
+                continue
+            decided = self._visit(block, gate, walk)
+            if watcher:
+                watcher.see(block, decided)
+        if watcher:
+            watcher.end()
+        nothing = torch.zeros(0, self.head.num_labels)
+        frames = torch.zeros(0, dtype=torch.int64)
+        held = Held(_joined(walk.level, nothing), _joined(walk.decay, nothing), _joined(walk.index, frames))
         return Track(
             held,
-            is_open,
-            torch.cat(walk.logits) if walk.logits else None,
+            _joined(walk.is_open, frames.bool()),
+            _joined(walk.logits, nothing) if walk.logits else None,
             self.grid._replace(origin_seconds=stream.start_seconds),
             walk.frames_featurized,
             heard / self.rate_hz,

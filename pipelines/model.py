@@ -25,9 +25,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from featurizers import Grid, array_blocks, open_audio
+from featurizers import AudioStream, Grid, array_blocks, open_audio
 from surnn import Gate, Open
 
+from .audit import Auditor, Decode, seed_of
 from .decoding import Placement, decode_peaks
 from .errors import RecipeError, UsageError, UserError
 from .heads import scores_at
@@ -114,15 +115,8 @@ class Model:
         Raises:
             featurizers.MediaError: if the source cannot be read as audio.
         """
-        if isinstance(source, str | Path):
-            stream = open_audio(source, self.line.rate_hz, channel=channel)
-        elif rate_hz is None:
-            raise UserError("an array has no sample rate of its own; give rate_hz=, its samples per second")
-        else:
-            stream = array_blocks(source, rate_hz, self.line.rate_hz, channel=channel)
-        with stream:
-            heard = stream if progress is None else _Counted(stream, self.line.rate_hz, progress)
-            return self.line.follow(heard, gate=gate)
+        with self._opened(source, rate_hz, channel) as stream:
+            return self.line.follow(self._counted(stream, progress), gate=gate)
 
     def tag(
         self,
@@ -132,6 +126,7 @@ class Model:
         channel: int | None = None,
         min_score: float | None = None,
         gate: str = "learned",
+        audit_share: float = 0.0,
         progress: Progress | None = None,
     ) -> Events:
         """The events of one recording.
@@ -142,6 +137,9 @@ class Model:
             channel: read this one; None: the mean of all.
             min_score: one threshold in [0, 1] instead of the model's own, per label.
             gate: "learned", or "open" to featurize and encode every frame.
+            audit_share: share of the time, in [0, 1], that is drawn at random and opened beside the walk, so that the
+                answer's `audit` can tell how many events the switch made the model miss (pipelines.audit). The events
+                are the same to the last bit. 0: no audit, no cost.
             progress: called now and then with the seconds heard so far.
 
         Raises:
@@ -150,14 +148,45 @@ class Model:
         """
         if min_score is not None and not 0 <= min_score <= 1:
             raise UserError(f"min_score={min_score} must lie in [0, 1]; it is a probability")
+        if not 0 <= audit_share <= 1:
+            raise UserError(f"audit_share={audit_share} must lie in [0, 1]; it is the share of the time to be opened")
+        chosen, decode, auditor = self.gate_named(gate), self._decoder(min_score), None
         started = time.perf_counter()
-        track = self.track(source, rate_hz=rate_hz, channel=channel, gate=self.gate_named(gate), progress=progress)
-        thresholds: Mapping[str, float] | float
-        thresholds = {k: d.threshold for k, d in self.decisions.items()} if min_score is None else float(min_score)
-        events = decode_peaks(track.held, track.grid, self.labels, thresholds=thresholds, placements=self.placements)
+        with self._opened(source, rate_hz, channel) as stream:
+            if audit_share:
+                grid = self.line.grid._replace(origin_seconds=stream.start_seconds)
+                delays = [place.offset_delay_seconds for place in self.placements.values()]
+                auditor = Auditor(
+                    self.line,
+                    grid,
+                    decode,
+                    share=audit_share,
+                    seed=seed_of(source, channel),
+                    peak_delays_seconds=delays,
+                )
+            track = self.line.follow(self._counted(stream, progress), gate=chosen, watcher=auditor)
+        events = tuple(decode(track.held, track.grid))
         name = str(source) if isinstance(source, str | Path) else "array"
         share = float(track.is_open.float().mean()) if track.is_open.numel() else 0.0
-        return Events(tuple(events), name, track.seconds, share, time.perf_counter() - started)
+        audit = auditor.audit(events) if auditor else None
+        return Events(events, name, track.seconds, share, time.perf_counter() - started, audit)
+
+    def _opened(self, source: Source, rate_hz: int | None, channel: int | None) -> AudioStream:
+        if isinstance(source, str | Path):
+            return open_audio(source, self.line.rate_hz, channel=channel)
+        if rate_hz is None:
+            raise UserError("an array has no sample rate of its own; give rate_hz=, its samples per second")
+        return array_blocks(source, rate_hz, self.line.rate_hz, channel=channel)
+
+    def _counted(self, stream: AudioStream, progress: Progress | None) -> Samples:
+        return stream if progress is None else _Counted(stream, self.line.rate_hz, progress)
+
+    def _decoder(self, min_score: float | None) -> Decode:
+        thresholds: Mapping[str, float] | float
+        thresholds = {k: d.threshold for k, d in self.decisions.items()} if min_score is None else float(min_score)
+        return lambda held, grid: decode_peaks(
+            held, grid, self.labels, thresholds=thresholds, placements=self.placements
+        )
 
     def scores(
         self, source: Source, *, rate_hz: int | None = None, channel: int | None = None, gate: str = "learned"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .audit import Audit
 from .events import Event
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class Events:
         source: path, or "array".
         seconds: duration of the recording.
         frames_open: share of frames that the switch left open, in [0, 1].
-        work_seconds: time spent from opening the file to the last event.
+        work_seconds: time spent from opening the file to the last event, audit included.
+        audit: what the switch made the model miss in the closed time that was opened; None if none was asked for.
     """
 
     events: tuple[Event, ...]
@@ -51,6 +53,7 @@ class Events:
     seconds: float
     frames_open: float
     work_seconds: float
+    audit: Audit | None = None
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self.events)

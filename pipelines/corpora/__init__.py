@@ -1,6 +1,8 @@
 """Corpora: where training and test recordings come from."""
 
+from pipelines.corpora.desed import DESED
+from pipelines.corpora.event_table import EventTable
 from pipelines.corpora.spoken_words import SpokenWords
 from pipelines.corpora.staging import speech_spans
 
-__all__ = ["SpokenWords", "speech_spans"]
+__all__ = ["DESED", "EventTable", "SpokenWords", "speech_spans"]

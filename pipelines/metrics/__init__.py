@@ -16,27 +16,52 @@ from pipelines.metrics.operating import (
     recall_statistic,
     thresholds_for,
 )
+from pipelines.metrics.psds import (
+    ScoredRecording,
+    psds_of,
+    psds_over_all_thresholds,
+    psds_over_event_scores,
+    psds_over_operating_points,
+    psds_statistic,
+)
+from pipelines.metrics.psds_counts import PSDS1, PSDS2, PsdsVariant
 from pipelines.metrics.sheet import RecordingResult, ScoreSheet, score_sheet
+from pipelines.metrics.sound import event_counts, f1_macro, f1_micro, segment_counts, sound_metrics, stray_counts
 from pipelines.metrics.work import WorkCounts, work_metrics
 
 __all__ = [
+    "PSDS1",
+    "PSDS2",
     "Curve",
     "Interval",
     "Matching",
+    "PsdsVariant",
     "RecordingResult",
     "ScoreSheet",
+    "ScoredRecording",
     "Statistic",
     "WorkCounts",
     "bootstrap_interval",
     "curve_of",
+    "event_counts",
+    "f1_macro",
+    "f1_micro",
     "keyword_metrics",
     "match_detections",
     "operating_curve",
     "paired_bootstrap",
+    "psds_of",
+    "psds_over_all_thresholds",
+    "psds_over_event_scores",
+    "psds_over_operating_points",
+    "psds_statistic",
     "recall_at",
     "recall_at_thresholds",
     "recall_statistic",
     "score_sheet",
+    "segment_counts",
+    "sound_metrics",
+    "stray_counts",
     "thresholds_for",
     "work_metrics",
 ]

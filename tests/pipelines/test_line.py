@@ -28,9 +28,11 @@ from featurizers import (
     write_audio,
 )
 from pipelines import line as line_module
+from pipelines.audit import Auditor
 from pipelines.errors import UsageError
-from pipelines.heads import LevelDecay
-from pipelines.line import Encoder, Line, Track
+from pipelines.events import Event
+from pipelines.heads import Held, LevelDecay
+from pipelines.line import Block, Decided, Encoder, Line, Track
 from surnn import EventGate, Gate, Open, Packed, RandomGate, Stride, Switch
 
 RATE_HZ = 16_000
@@ -260,6 +262,69 @@ def test_runs_by_hand() -> None:
     assert track.held.index.tolist() == [5, 6, 13, 21]
 
 
+class Reopener:
+    """A watcher that reopens each stretch once the walk has decided it; the stretches begin where windows of 7 do."""
+
+    stretches = ((0, 9), (7, 20), (42, 61), (91, 113), (98, 100))
+    behind_frames = 40
+
+    def __init__(self, line: Line) -> None:
+        self.line, self.past = line, list[Decided]()
+        self.held: dict[tuple[int, int], Held] = {}
+
+    def see(self, block: Block, decided: Decided) -> None:
+        self.past.append(decided)
+        for first, end in self.stretches:
+            if block.first_frame < end <= block.first_frame + block.num_frames:
+                start = next(p for p in self.past if p.first_frame <= first < p.first_frame + p.num_frames)
+                self.held[first, end] = self.line.reopen(block, start, first, end)
+
+    def end(self) -> None:
+        assert set(self.held) == set(self.stretches)
+
+
+@pytest.mark.parametrize("block_frames", [14, 50, 750])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_reopened_stretch_gives_what_a_walk_with_it_open_gives(
+    kind: str, block_frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line_module, "BLOCK_FRAMES", block_frames)
+    line, samples = make_line(kind), noise(9.3)
+    plain, watcher = follow(line, samples), Reopener(line)
+    watched = line.follow(array_blocks(samples, RATE_HZ, RATE_HZ), watcher=watcher)
+    for one, other in zip(plain.held, watched.held, strict=True):
+        assert torch.equal(one, other)
+    assert torch.equal(plain.is_open, watched.is_open)
+    assert (plain.frames_featurized, plain.seconds) == (watched.frames_featurized, watched.seconds)
+    for (first, end), held in watcher.held.items():
+        before = [frame for frame in plain.held.index.tolist() if frame < first]
+        expected = in_one_piece(line, samples, Listed(*before, *range(first, end)))
+        assert held.index.tolist() == list(range(first, end))
+        torch.testing.assert_close(held.level, expected.level[len(before) :], **TOLERANCE)
+        torch.testing.assert_close(held.decay, expected.decay[len(before) :], **TOLERANCE)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_audit_opens_what_any_featurizer_can_give(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_module, "BLOCK_FRAMES", 50)
+    line, samples = make_line(kind), noise(21.0)
+    opened: list[Held] = []
+
+    def decode(held: Held, grid: Grid) -> list[Event]:  # noqa: ARG001
+        opened.append(held)
+        return []
+
+    track = line.follow(
+        array_blocks(samples, RATE_HZ, RATE_HZ), watcher=Auditor(line, GRID, decode, share=1.0, seed=b"")
+    )
+    assert len(opened) == 5  # windows of 5 s
+    for held in opened:
+        first, end = int(held.index[0]), int(held.index[-1]) + 1
+        before = [frame for frame in track.held.index.tolist() if frame < first]
+        expected = in_one_piece(line, samples, Listed(*before, *range(first, end)))
+        torch.testing.assert_close(held.level, expected.level[len(before) :], **TOLERANCE)
+
+
 def test_nothing_open_nothing_featurized() -> None:
     spy = Spy(Envelope())
     line = make_line("audio", spy)
@@ -322,7 +387,7 @@ def test_memory_does_not_grow_with_length(kind: str, monkeypatch: pytest.MonkeyP
     largest = {"samples": 0, "rows": 0}
     visit = line._visit
 
-    def watch(block: line_module._Block, *others: object) -> None:
+    def watch(block: line_module.Block, *others: object) -> None:
         # storage, not view: a slice of a long tensor keeps all of it
         for name, tensor in (("samples", block.samples), ("rows", block.glance)):
             largest[name] = max(largest[name], tensor.untyped_storage().nbytes() // tensor.element_size())
