@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.streams import Annotated
-from pipelines.evaluate import Visit
 from pipelines.events import Event
 from pipelines.heads import scores_at
 from pipelines.line import Track
@@ -16,7 +15,8 @@ from pipelines.metrics import RecordingResult, match_detections
 from pipelines.model import Model
 from pipelines.recipe import recipe_text
 from pipelines.report import Example, Picture, write_report
-from pipelines.summary import Moment, picture_stretch, read_stretch, show_moment
+from pipelines.summary import picture_stretch, read_stretch, show_moment
+from pipelines.tasks import Moment
 
 NUM_MISTAKES = 20
 AROUND_SECONDS = 0.3  # as in matching: what lies no farther away counts as being there
@@ -126,14 +126,13 @@ def write_mistakes(
     """report.html in the folder, with pictures and sound of the worst mistakes, and a view of the first recording."""
     pictures = folder / "mistakes"
     pictures.mkdir(parents=True, exist_ok=True)
-    visits = [Visit(track, track, 0.0, 0.0, 0.0) for track in tracks]
     examples: list[Example] = []
     for number, moment in enumerate(mistakes(results, tracks, model, thresholds), start=1):
-        item, visit = annotated[moment.visit], visits[moment.visit]
-        shown = show_moment(pictures / f"{number:02d}", model, item.recording, visit, moment)
-        examples.append(shown._replace(text=f"{shown.text}; {explained(model, item, visit.track, moment)}"))
+        item, track = annotated[moment.recording], tracks[moment.recording]
+        shown = show_moment(pictures / f"{number:02d}", model, item.recording, track, moment)
+        examples.append(shown._replace(text=f"{shown.text}; {explained(model, item, track, moment)}"))
     view = pictures / "view.png"
-    picture_stretch(view, model, annotated[0].recording, visits[0], 0.0, 30.0)
+    picture_stretch(view, model, annotated[0].recording, tracks[0], 0.0, 30.0)
     recall, low, high = (figures[f"recall_at_thresholds{end}"] for end in ("", "_low", "_high"))
     return write_report(
         folder,

@@ -187,7 +187,7 @@ def compare(options: argparse.Namespace, given: Sequence[tuple[str, str]], repor
         if not work:
             chosen = list(first_of_each_kind(material.test, options.timed))
             for name in report.track(SYSTEMS, "timing", unit="systems"):
-                work[name] = timed_work(systems[name], chosen, material.labels)
+                work[name] = timed_work(systems[name], chosen, material.labels, recipes[LEARNED].task.build())
     rows = {name: row_of(name, scores, work[name]) for name in SYSTEMS}
     sheets = {name: [score.sheets[KIND] for score in scores[name]] for name in SYSTEMS}
     leads = {

@@ -11,11 +11,11 @@ import numpy as np
 from benchmarks.intervals import Share, poisson_rate
 from benchmarks.words import spelled
 from featurizers import open_audio
-from pipelines.evaluate import results_of
 from pipelines.events import Event, Recording
+from pipelines.keywords import Decision, placements_of_decisions, results_of
 from pipelines.line import Track
 from pipelines.metrics import RecordingResult, ScoreSheet, curve_of, recall_at, score_sheet
-from pipelines.model import Decision, Model
+from pipelines.model import Model
 
 STREAMS = ("stream_a1_english_household.flac", "stream_a3_digits_running-speech_8k.flac")  # a2 is Arabic
 ENOUGH_RECALL = 0.6
@@ -80,7 +80,9 @@ def tracks_of(model: Model, annotated: Sequence[Annotated], gate: str) -> list[T
 
 def results_on(model: Model, annotated: Sequence[Annotated], tracks: Sequence[Track]) -> list[RecordingResult]:
     """Candidates (scores in logits) beside the model's words."""
-    return results_of(tracks, [item.recording for item in annotated], model.labels, model.placements)
+    return results_of(
+        tracks, [item.recording for item in annotated], model.labels, placements_of_decisions(model.decisions)
+    )
 
 
 def stream_figures(

@@ -16,9 +16,6 @@ from featurizers import Grid
 from pipelines.console import Progress
 from pipelines.errors import UsageError
 from pipelines.evaluate import (
-    Tuning,
-    decisions_of,
-    results_of,
     track_of_frames,
     tracks_of_frames,
     tune,
@@ -28,11 +25,13 @@ from pipelines.evaluate import (
 from pipelines.events import Recording
 from pipelines.features import load_frames
 from pipelines.job import cached_frames, fit_statistics, stage_corpus
+from pipelines.keywords import Tuning, results_of
 from pipelines.lessons import Frames
-from pipelines.line import Line
+from pipelines.line import Line, Track
 from pipelines.metrics import RecordingResult, ScoreSheet, recall_statistic, score_sheet, work_metrics
 from pipelines.model import Model, build_line, load
 from pipelines.recipe import Recipe, changed_keys
+from pipelines.tasks import Task
 from pipelines.train import train_line
 from surnn import RandomGate
 
@@ -128,14 +127,15 @@ def trained(recipe: Recipe, material: Material, folder: Path, *, seed: int, devi
     )
     torch.set_num_threads(1)
     system = System(line, tuned(line, material, recipe))
-    decisions = decisions_of(system.tuning.thresholds, system.tuning.placements)
-    Model(recipe, line, material.labels, decisions, card="Trained by benchmarks.skipping.\n").save(bundle)
+    Model(recipe, line, material.labels, system.tuning.decisions, card="Trained by benchmarks.skipping.\n").save(bundle)
     return system
 
 
 def tuned(line: Line, material: Material, recipe: Recipe) -> Tuning:
     """Threshold of the switch, thresholds of the labels and places of events, on the validation streams."""
-    return tune(line, material.validation, material.validation_recordings, material.labels, recipe.evaluate)
+    given = material.validation, material.validation_recordings, material.labels, recipe.evaluate
+    tuning: Tuning = tune(line, *given, recipe.task.build())
+    return tuning
 
 
 def open_share(line: Line, material: Material, recipe: Recipe) -> float:
@@ -229,10 +229,14 @@ def systems_of(
     return systems | rivals_of(systems[LEARNED].line, material, recipes[LEARNED], seed=seed)
 
 
-def timed_work(system: System, recordings: Sequence[Recording], labels: Sequence[str]) -> dict[str, float]:
+def timed_work(system: System, recordings: Sequence[Recording], labels: Sequence[str], task: Task) -> dict[str, float]:
     """The keys of docs/metrics.md on cost, from path to events of whole files; the line's own gate is the switch."""
-    visit(system.line, recordings[0], labels)
-    visits = [visit(system.line, recording, labels) for recording in recordings]
+
+    def decode(track: Track) -> object:
+        return task.decode(track.held, track.grid, labels, system.tuning.decisions)
+
+    visit(system.line, recordings[0], decode)
+    visits = [visit(system.line, recording, decode) for recording in recordings]
     return work_metrics(work_of(visits, recordings))
 
 

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from featurizers import Featurizer, Stretch, context_frames, open_audio
-from pipelines.decoding import decode_peaks
 from pipelines.errors import UserError
 from pipelines.events import Event
 from pipelines.heads import Held
@@ -134,12 +133,11 @@ class Walks(NamedTuple):
 
 def walks_of(model: Model) -> Walks:
     """The walks of one model, ready to be timed."""
-    thresholds = {label: decision.threshold for label, decision in model.decisions.items()}
     line = model.line
 
     def events(held: Held, track_grid_of: Track | None, start_seconds: float) -> list[Event]:
         grid = line.grid._replace(origin_seconds=start_seconds) if track_grid_of is None else track_grid_of.grid
-        return decode_peaks(held, grid, model.labels, thresholds=thresholds, placements=model.placements)
+        return model.task.decode(held, grid, model.labels, model.decisions)
 
     def walk(gate: Gate | None) -> Callable[[Path], list[Event]]:
         def run(path: Path) -> list[Event]:

@@ -4,11 +4,10 @@ The dense twin is the same model with an open gate, in its fastest form: one fea
 """
 
 import itertools
-import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,42 +16,15 @@ from torch import Tensor
 from featurizers import Grid, open_audio
 from surnn import EventGate, Gate, Open
 
-from .decoding import Placement, decode_peaks
 from .errors import UserError
-from .events import Event, Recording
+from .events import Recording
 from .heads import Held
 from .lessons import Frames
 from .line import Line, Track
-from .metrics import (
-    RecordingResult,
-    WorkCounts,
-    keyword_metrics,
-    paired_bootstrap,
-    recall_statistic,
-    score_sheet,
-    thresholds_for,
-)
-from .model import Decision
+from .metrics import WorkCounts, match_detections
+from .model import Model
 from .recipe import EvaluateOptions
-
-DENSE_FIGURES = (
-    "recall_at_1_false_alarm_per_hour",
-    "recall_at_1_false_alarm_per_hour_low",
-    "recall_at_1_false_alarm_per_hour_high",
-    "recall_at_thresholds",
-    "false_alarms_per_hour_at_thresholds",
-)
-CANDIDATE_PROBABILITY = 0.01  # peaks below are no candidates at any operating point worth having
-
-LogitThresholds = dict[str, float]
-
-
-class Tuning(NamedTuple):
-    """What the validation split decided; thresholds in logits."""
-
-    placements: dict[str, Placement]
-    thresholds: LogitThresholds
-    dense_thresholds: LogitThresholds
+from .tasks import Judged, Task
 
 
 class Visit(NamedTuple):
@@ -79,7 +51,7 @@ def track_of_frames(line: Line, glance: Tensor, features: Tensor, grid: Grid, ga
     switch = gate.switch(glance[None], 0)
     is_open = switch.frames[0] > 0
     index = is_open.nonzero()[:, 0]
-    level, decay = line.head(line.encoder.run(features[is_open], index).output)
+    level, decay = line.head(line.encoder.advance(features[is_open], index, line.encoder.begin(), None).hidden)
     logits = None if switch.logits is None else switch.logits[0]
     return Track(Held(level, decay, index), is_open, logits, grid, index.numel(), len(glance) * grid.hop_seconds)
 
@@ -94,62 +66,13 @@ def tracks_of_frames(line: Line, frames: Frames, grid: Grid, gate: Gate) -> list
     return tracks
 
 
-def candidates(track: Track, labels: Sequence[str], placements: Mapping[str, Placement] | None = None) -> list[Event]:
-    """All peaks worth looking at, their scores as logits (operating points are shifts of logits)."""
-    held = track.held._replace(level=track.held.level.double())  # a sure float32 probability has lost its logit
-    found = decode_peaks(held, track.grid, labels, thresholds=CANDIDATE_PROBABILITY, placements=placements)
-    return [event._replace(score=math.log(event.score / max(1e-15, 1 - event.score))) for event in found]
-
-
-def results_of(
-    tracks: Sequence[Track],
-    recordings: Sequence[Recording],
-    labels: Sequence[str],
-    placements: Mapping[str, Placement] | None = None,
-) -> list[RecordingResult]:
-    """Candidates beside the truth, recording by recording."""
-    return [
-        RecordingResult(
-            candidates(track, labels, placements),
-            [event for event in recording.events if event.label in labels],
-            track.seconds,
-            recording.kind,
-            recording.source.stem,
-        )
-        for track, recording in zip(tracks, recordings, strict=True)
-    ]
-
-
-def placements_of(results: Sequence[RecordingResult], labels: Sequence[str]) -> dict[str, Placement]:
-    """Where events lie relative to their peaks: medians over the hits of a validation split."""
-    sheet = score_sheet(results, labels, dict.fromkeys(labels, 0.0))
-    accepted = sheet.is_hit & (sheet.margins > 0)
-    placements = {}
-    for column, label in enumerate(labels):
-        rows = accepted & (sheet.label_of == column)
-        place = Placement()
-        if rows.sum() >= 5:
-            onset = place.onset_delay_seconds + float(torch.tensor(sheet.onset_errors[rows]).median())
-            offset = place.offset_delay_seconds + float(torch.tensor(sheet.offset_errors[rows]).median())
-            place = Placement(max(onset, offset + 0.05), offset)
-        placements[label] = place
-    return placements
-
-
 def budget_shift(tracks: Sequence[Track], share_open: float) -> float:
     """The threshold shift of the frame switch at which this share of all frames is open."""
     logits = [track.switch_logits for track in tracks if track.switch_logits is not None]
     return float(np.quantile(torch.cat(logits).double().numpy(), 1 - share_open)) if logits else 0.0
 
 
-def decisions_of(thresholds: LogitThresholds, placements: Mapping[str, Placement]) -> dict[str, Decision]:
-    """Decisions of a bundle from thresholds in logits."""
-    return {
-        label: Decision(1 / (1 + math.exp(-threshold)), *placements[label]) for label, threshold in thresholds.items()
-    }
-
-
-def visit(line: Line, recording: Recording, labels: Sequence[str]) -> Visit:
+def visit(line: Line, recording: Recording, decode: Callable[[Track], object]) -> Visit:
     """Walk one recording with the switch, open, and glance alone; times from path to events, each walk by itself."""
 
     def timed(walk: Callable[[], Track | int]) -> tuple[Track | int, float]:
@@ -161,7 +84,7 @@ def visit(line: Line, recording: Recording, labels: Sequence[str]) -> Visit:
         def walk() -> Track:
             with open_audio(recording.source, line.rate_hz) as stream:
                 track = line.follow(stream, gate=gate)
-            decode_peaks(track.held, track.grid, labels, thresholds=0.5)
+            decode(track)
             return track
 
         return walk
@@ -205,38 +128,15 @@ def work_of(visits: Sequence[Visit], recordings: Sequence[Recording]) -> dict[st
     return per_kind
 
 
-def comparison_metrics(
-    results: Sequence[RecordingResult],
-    dense_results: Sequence[RecordingResult],
-    labels: Sequence[str],
-    thresholds: LogitThresholds,
-    dense_thresholds: LogitThresholds,
-) -> dict[str, float]:
-    """The dense twin's recall, and the relative change that the switch makes to it (paired bootstrap), per kind.
-
-    Keys: dense_recall_at_1_false_alarm_per_hour, dense_recall_at_thresholds,
-    dense_false_alarms_per_hour_at_thresholds, recall_change_vs_dense with _low and _high; again with the kind in front.
-    """
-    metrics: dict[str, float] = {}
-    for kind in ["", *dict.fromkeys(result.kind for result in results)]:
-        rows = [row for row, result in enumerate(results) if kind in ("", result.kind)]
-        chosen, dense = [results[row] for row in rows], [dense_results[row] for row in rows]
-        prefix = f"{kind}_" if kind else ""
-        figures = keyword_metrics([r._replace(kind="") for r in dense], labels, dense_thresholds)
-        for name in DENSE_FIGURES:
-            metrics[f"{prefix}dense_{name}"] = figures[name]
-        sheet, dense_sheet = score_sheet(chosen, labels, thresholds), score_sheet(dense, labels, dense_thresholds)
-        change = paired_bootstrap(sheet, dense_sheet, recall_statistic(1.0))
-        metrics[f"{prefix}recall_change_vs_dense"] = change.estimate
-        metrics[f"{prefix}recall_change_vs_dense_low"] = change.low
-        metrics[f"{prefix}recall_change_vs_dense_high"] = change.high
-    return metrics
-
-
 def tune(
-    line: Line, frames: Frames, recordings: Sequence[Recording], labels: Sequence[str], options: EvaluateOptions
-) -> Tuning:
-    """Set the switch's threshold, the labels' thresholds and the events' places on the validation split.
+    line: Line,
+    frames: Frames,
+    recordings: Sequence[Recording],
+    labels: Sequence[str],
+    options: EvaluateOptions,
+    task: Task,
+) -> Any:
+    """Set the switch's threshold on the validation split, and let the task decide there what counts as found.
 
     Only recordings of the kind `options.thresholds_on` count (None: all of them).
     """
@@ -246,23 +146,24 @@ def tune(
         raise UserError(
             f"evaluate.thresholds_on={wanted!r} is no kind of validation recording; there are: {', '.join(kinds)}"
         )
-    grid = line.grid
+    is_counted = [wanted in (None, recording.kind) for recording in recordings]
 
-    def counted(tracks: Sequence[Track]) -> tuple[list[Track], list[Recording]]:
-        pairs = [(t, r) for t, r in zip(tracks, recordings, strict=True) if wanted in (None, r.kind)]
-        return [track for track, _ in pairs], [recording for _, recording in pairs]
+    def counted(gate: Gate) -> list[Track]:
+        tracks = tracks_of_frames(line, frames, line.grid, gate)
+        return list(itertools.compress(tracks, is_counted))
 
     if isinstance(line.gate, EventGate):
         line.gate.threshold_shift = 0.0
-        line.gate.threshold_shift = budget_shift(
-            counted(tracks_of_frames(line, frames, grid, line.gate))[0], line.gate.frame_budget
-        )
-    thresholds: list[LogitThresholds] = []
-    placements: dict[str, Placement] = {}
-    for gate in (line.gate, Open(line.glance.size)):
-        tracks, chosen = counted(tracks_of_frames(line, frames, grid, gate))
-        if not placements:
-            placements = placements_of(results_of(tracks, chosen, labels), labels)
-        results = results_of(tracks, chosen, labels, placements)
-        thresholds.append(thresholds_for(results, labels, options.false_alarms_per_hour))
-    return Tuning(placements, *thresholds)
+        line.gate.threshold_shift = budget_shift(counted(line.gate), line.gate.frame_budget)
+    chosen = list(itertools.compress(recordings, is_counted))
+    return task.tune(counted(line.gate), counted(Open(line.glance.size)), chosen, labels, options)
+
+
+def missed_metrics(model: Model, judged: Judged) -> dict[str, float]:
+    """missed_share_vs_dense: share that the switch misses of all that is found with or without it."""
+    num_found = num_missed = 0
+    for track, dense_track in zip(judged.tracks, judged.dense_tracks, strict=True):
+        found, dense_found = model.decode(track), model.decode(dense_track)
+        num_found += len(found)
+        num_missed += sum(match < 0 for match in match_detections(found, dense_found).detected_of_truth)
+    return {"missed_share_vs_dense": num_missed / (num_found + num_missed) if num_found + num_missed else float("nan")}

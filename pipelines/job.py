@@ -12,16 +12,17 @@ from surnn import EventGate
 
 from .console import Progress, Step, seconds_text
 from .errors import UserError
-from .evaluate import comparison_metrics, decisions_of, results_of, tune, visit, work_of
+from .evaluate import missed_metrics, tune, visit, work_of
 from .events import Recording
 from .features import ensure_frames, load_frames
 from .lessons import Frames
 from .line import Line
-from .metrics import keyword_metrics, work_metrics
+from .metrics import work_metrics
 from .model import Model, build_line, metrics_text
 from .recipe import Recipe
 from .runfolder import held_alone, write_atomic
 from .summary import card_text, last_lines, write_pages
+from .tasks import Judged
 from .train import train_line
 
 
@@ -62,25 +63,23 @@ def run_job(
     del train
 
     with report.step("setting thresholds"):
-        tuning = tune(line, validation, splits["validation"], labels, recipe.evaluate)
+        tuning = tune(line, validation, splits["validation"], labels, recipe.evaluate, task)
+    model = Model(recipe, line, labels, tuning.decisions)
     test = splits["test"]
-    visit(line, test[0], labels)  # a first walk loads and warms what the later ones find ready
-    visits = [visit(line, recording, labels) for recording in report.track(test, "evaluating", unit="recordings")]
-    results = results_of([v.track for v in visits], test, labels, tuning.placements)
-    dense_results = results_of([v.dense_track for v in visits], test, labels, tuning.placements)
-    metrics = keyword_metrics(results, labels, tuning.thresholds)
-    metrics |= work_metrics(work_of(visits, test))
-    metrics |= comparison_metrics(results, dense_results, labels, tuning.thresholds, tuning.dense_thresholds)
+    visit(line, test[0], model.decode)  # a first walk loads and warms what the later ones find ready
+    visits = [visit(line, recording, model.decode) for recording in report.track(test, "evaluating", unit="recordings")]
+    judged = Judged(test, [v.track for v in visits], [v.dense_track for v in visits], labels, tuning)
+    metrics: dict[str, float] = (
+        task.metrics(judged) | work_metrics(work_of(visits, test)) | missed_metrics(model, judged)
+    )
     metrics |= {"training_seconds": training_seconds, "seed": float(seed)}
-
-    decisions = decisions_of(tuning.thresholds, tuning.placements)
-    model = Model(recipe, line, labels, decisions, metrics)
+    model.metrics = metrics
     model.card = card_text(model, corpus)
     model.save(run_folder / "model")
     write_atomic(run_folder / "metrics.json", metrics_text(metrics))
     with report.step("report"):
-        write_pages(run_folder, model, history, test, visits, results, dense_results, tuning)
-    for sentence in last_lines(metrics, list(dict.fromkeys(r.kind for r in test)), run_folder / "model"):
+        write_pages(run_folder, model, history, judged)
+    for sentence in last_lines(model, list(dict.fromkeys(r.kind for r in test)), run_folder / "model"):
         report.say(sentence)
     return metrics
 

@@ -27,8 +27,9 @@ from featurizers import (
     plan_runs,
     silence_frame,
 )
-from surnn import Gate, Packed, ScanResult, SuGRU
+from surnn import Gate
 
+from .encoder import Carry, Encoder
 from .errors import UsageError
 from .heads import Head, Held
 
@@ -63,48 +64,6 @@ class Track(NamedTuple):
     seconds: float
 
 
-class Encoder(nn.Module):
-    """A suGRU over features normalised by fixed statistics of the training split, and perhaps projected.
-
-    Args:
-        input_size: numbers per frame.
-        hidden: neurons per layer.
-        num_layers: layers; all share the frame switch.
-        projection: numbers per frame after a linear layer and a ReLU before the first layer; 0: none.
-    """
-
-    mean: Tensor
-    scale: Tensor
-
-    def __init__(self, input_size: int, hidden: int, num_layers: int = 1, projection: int = 0) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(input_size))
-        self.register_buffer("scale", torch.ones(input_size))
-        self.project = nn.Sequential(nn.Linear(input_size, projection), nn.ReLU()) if projection else nn.Identity()
-        self.rnn = SuGRU(projection or input_size, hidden, num_layers, batch_first=True)
-
-    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Normalise by these (F,) statistics from now on; a feature that never varies is only centred."""
-        self.mean.copy_(mean)
-        self.scale.copy_(torch.where(std > 1e-4, 1 / std.clamp_min(1e-4), torch.ones_like(std)))
-
-    def normalise(self, features: Tensor) -> Tensor:
-        """Features (..., F) with the training split's mean removed and its deviation divided out."""
-        return (features - self.mean) * self.scale
-
-    def run(self, features: Tensor, index: Tensor, state: Tensor | None = None) -> ScanResult[Tensor]:
-        """Run over the open frames of one recording.
-
-        Args:
-            features: (N, F) of the open frames.
-            index: (N,) int64, which frames they are.
-            state: carried from the block before.
-        """
-        rows = self.project(self.normalise(features))
-        result: ScanResult[Tensor] = self.rnn(Packed(rows, index, torch.tensor([len(rows)])), state)
-        return result
-
-
 def _joined(parts: list[Tensor], empty: Tensor) -> Tensor:
     """All parts as one tensor; the list lets go of them, so that a day of levels is not kept twice."""
     whole = torch.cat(parts) if parts else empty
@@ -116,7 +75,7 @@ def _joined(parts: list[Tensor], empty: Tensor) -> Tensor:
 class _Walk:
     """What a walk over one recording remembers between blocks."""
 
-    state: Tensor | None = None
+    carry: Carry
     is_open: list[Tensor] = field(default_factory=list)
     logits: list[Tensor] = field(default_factory=list)
     index: list[Tensor] = field(default_factory=list)
@@ -143,14 +102,14 @@ class Decided(NamedTuple):
         first_frame, num_frames: the block.
         index: (N,) int64, the open frames, counted on the grid.
         features: (N, F) of them.
-        state: carried into the block; None: nothing was open before.
+        carry: what the encoder remembered before the block.
     """
 
     first_frame: int
     num_frames: int
     index: Tensor  # type: ignore[assignment]  # shadows tuple.index, which nobody needs here
     features: Tensor
-    state: Tensor | None
+    carry: Carry
 
 
 class Watcher(Protocol):
@@ -265,20 +224,22 @@ class Line(nn.Module):
         walk.is_open.append(is_open)
         if switch.logits is not None:
             walk.logits.append(switch.logits[0, decided])
-        index, state = is_open.nonzero()[:, 0], walk.state
-        if index.numel() == 0:
-            nothing = torch.zeros(0, self.featurizer.size)
-            return Decided(block.first_frame, block.num_frames, index, nothing, state)
-        features, computed = self._features(block, is_open)
-        walk.frames_featurized += computed
-        result = self.encoder.run(features, index, state)
-        walk.state = result.state
-        level, decay = self.head(result.output)
-        index = index + block.first_frame
-        walk.index.append(index)
-        walk.level.append(level)
-        walk.decay.append(decay)
-        return Decided(block.first_frame, block.num_frames, index, features, state)
+        index, carry = is_open.nonzero()[:, 0] + block.first_frame, walk.carry
+        features = torch.zeros(0, self.featurizer.size)
+        if index.numel():
+            features, computed = self._features(block, is_open)
+            walk.frames_featurized += computed
+        self._answer(walk, features, index, block.first_frame + block.num_frames)
+        return Decided(block.first_frame, block.num_frames, index, features, carry)
+
+    def _answer(self, walk: _Walk, features: Tensor, index: Tensor, num_decided: int | None) -> None:
+        answer = self.encoder.advance(features, index, walk.carry, num_decided)
+        walk.carry = answer.carry
+        if answer.index.numel():
+            level, decay = self.head(answer.hidden)
+            walk.index.append(answer.index)
+            walk.level.append(level)
+            walk.decay.append(decay)
 
     def reopen(self, block: Block, decided: Decided, first_frame: int, end_frame: int) -> Held:
         """What the line would have said of frames [first, end), had all of them been open, and before them its own.
@@ -296,7 +257,7 @@ class Line(nn.Module):
         before = decided.index < first_frame
         index = torch.arange(first_frame, end_frame)
         rows, places = torch.cat([decided.features[before], opened]), torch.cat([decided.index[before], index])
-        level, decay = self.head(self.encoder.run(rows, places, decided.state).output[-num_frames:])
+        level, decay = self.head(self.encoder.advance(rows, places, decided.carry, None).hidden[-num_frames:])
         return Held(level, decay, index)
 
     @torch.inference_mode()
@@ -310,7 +271,7 @@ class Line(nn.Module):
         """
         gate = self.gate if gate is None else gate
         left, right = context_frames(self.featurizer.needs, self.grid)
-        walk, heard = _Walk(), 0
+        walk, heard = _Walk(self.encoder.begin()), 0
         look = max(gate.lookahead_frames, right)
         behind = max(gate.lookback_frames, left + (watcher.behind_frames if watcher else 0))
         for block in self._blocks(stream, look, behind):
@@ -322,6 +283,7 @@ class Line(nn.Module):
                 watcher.see(block, decided)
         if watcher:
             watcher.end()
+        self._answer(walk, torch.zeros(0, self.featurizer.size), torch.zeros(0, dtype=torch.int64), None)
         nothing = torch.zeros(0, self.head.num_labels)
         frames = torch.zeros(0, dtype=torch.int64)
         held = Held(_joined(walk.level, nothing), _joined(walk.decay, nothing), _joined(walk.index, frames))

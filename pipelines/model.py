@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import safetensors
 import safetensors.torch
@@ -26,16 +26,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from featurizers import AudioStream, Grid, array_blocks, open_audio
-from surnn import Gate, Open
+from surnn import Gate, Open, Restart
 
 from .audit import Auditor, Decode, seed_of
-from .decoding import Placement, decode_peaks
+from .encoder import Encoder
 from .errors import RecipeError, UsageError, UserError
+from .events import Event
 from .heads import scores_at
-from .line import Encoder, Line, Samples, Track
+from .line import Line, Samples, Track
 from .recipe import Recipe, load_recipe, save_recipe
 from .results import Events, Scores
 from .runfolder import write_atomic
+from .tasks import Task
 
 Source = str | Path | Tensor | NDArray[Any]
 Parsed = TypeVar("Parsed")
@@ -46,32 +48,37 @@ class ModelError(UsageError):
     """A model folder that cannot be used: what is missing or broken in it."""
 
 
-class Decision(NamedTuple):
-    """When a label counts as found, and where it then lies.
-
-    Args:
-        threshold: probability in [0, 1].
-        onset_delay_seconds, offset_delay_seconds: see pipelines.decoding.Placement.
-    """
-
-    threshold: float
-    onset_delay_seconds: float = 0.6
-    offset_delay_seconds: float = 0.15
-
-
 def build_line(recipe: Recipe, num_labels: int) -> Line:
     """An untrained line as the recipe describes it."""
     grid = Grid(recipe.grid.hop_seconds)
     glance = recipe.glance.build(grid)
     featurizer = recipe.featurizer.build(grid, glance_size=glance.size)
-    encoder = Encoder(featurizer.size, recipe.encoder.hidden, recipe.encoder.num_layers, recipe.encoder.projection)
+    encoder = build_encoder(recipe, featurizer.size, grid)
     return Line(
         grid=grid,
         glance=glance,
         gate=recipe.switch.build(glance.size),
         featurizer=featurizer,
         encoder=encoder,
-        head=recipe.head.build(recipe.encoder.hidden, num_labels),
+        head=recipe.head.build(encoder.size, num_labels),
+    )
+
+
+def build_encoder(recipe: Recipe, input_size: int, grid: Grid) -> Encoder:
+    """An untrained encoder as the recipe describes it."""
+    options = recipe.encoder
+    restart = None
+    if options.bidirectional:
+        closed, opened = options.restart_after_closed_seconds, options.restart_after_open_seconds
+        restart = Restart(*(max(1, round(seconds / grid.hop_seconds)) for seconds in (closed, opened)))
+    return Encoder(
+        input_size,
+        options.hidden,
+        options.num_layers,
+        options.projection,
+        cell=options.cell,
+        bidirectional=options.bidirectional,
+        restart=restart,
     )
 
 
@@ -83,23 +90,31 @@ class Model:
         recipe: what it was built from.
         line: the modules.
         labels: C names.
-        decisions: per label.
+        decisions: per label, a NamedTuple of the task's (Task.decision).
         metrics: what was measured when it was made.
         card: text of card.md.
         fingerprint: of recipe, weights and decisions; "" until saved or loaded.
+
+    Attributes:
+        task: as the recipe says.
     """
 
     recipe: Recipe
     line: Line
     labels: tuple[str, ...]
-    decisions: Mapping[str, Decision]
+    decisions: Mapping[str, Any]
     metrics: Mapping[str, Any] = field(default_factory=dict)
     card: str = ""
     fingerprint: str = ""
 
-    @property
-    def placements(self) -> dict[str, Placement]:
-        return {label: Placement(*decision[1:]) for label, decision in self.decisions.items()}
+    task: Task = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.task = self.recipe.task.build()
+
+    def decode(self, track: Track) -> list[Event]:
+        """The events of a walk."""
+        return self.task.decode(track.held, track.grid, self.labels, self.decisions)
 
     def track(
         self,
@@ -155,7 +170,8 @@ class Model:
         with self._opened(source, rate_hz, channel) as stream:
             if audit_share:
                 grid = self.line.grid._replace(origin_seconds=stream.start_seconds)
-                delays = [place.offset_delay_seconds for place in self.placements.values()]
+                # Tasks whose events end before the frame that gives them away say by how much.
+                delays = [getattr(decision, "offset_delay_seconds", 0.0) for decision in self.decisions.values()]
                 auditor = Auditor(
                     self.line,
                     grid,
@@ -182,11 +198,7 @@ class Model:
         return stream if progress is None else _Counted(stream, self.line.rate_hz, progress)
 
     def _decoder(self, min_score: float | None) -> Decode:
-        thresholds: Mapping[str, float] | float
-        thresholds = {k: d.threshold for k, d in self.decisions.items()} if min_score is None else float(min_score)
-        return lambda held, grid: decode_peaks(
-            held, grid, self.labels, thresholds=thresholds, placements=self.placements
-        )
+        return lambda held, grid: self.task.decode(held, grid, self.labels, self.decisions, min_score)
 
     def scores(
         self, source: Source, *, rate_hz: int | None = None, channel: int | None = None, gate: str = "learned"
@@ -256,7 +268,8 @@ def load(folder: str | Path, *, trust: Collection[str] = ()) -> Model:
     try:
         recipe = load_recipe(folder / "recipe.yaml", trust=(trust,) if isinstance(trust, str) else trust)
         labels = _read(folder / "labels.json", _labels)
-        decisions, shift = _read(folder / "thresholds.json", lambda text: _decisions(text, labels))
+        decision: type[Any] = recipe.task.build().decision
+        decisions, shift = _read(folder / "thresholds.json", lambda text: _decisions(text, labels, decision))
         metrics = _read(folder / "metrics.json", _metrics)
         card = _read(folder / "card.md", str)
         line = build_line(recipe, len(labels))
@@ -294,15 +307,15 @@ def _labels(text: str) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def _decisions(text: str, labels: tuple[str, ...]) -> tuple[dict[str, Decision], float]:
+def _decisions(text: str, labels: tuple[str, ...], decision: type[Any]) -> tuple[dict[str, Any], float]:
     """The decisions in the order of the labels, and the switch's threshold shift."""
     stored = json.loads(text)
     if not isinstance(stored, dict) or stored.keys() != {"switch_threshold_shift", "labels"}:
         raise ValueError("it must hold switch_threshold_shift and labels")
     if not isinstance(stored["labels"], dict) or stored["labels"].keys() != set(labels):
         raise ValueError(f"its labels ({', '.join(stored['labels'])}) are not those of labels.json")
-    decisions = {label: Decision(**stored["labels"][label]) for label in labels}
-    for number in (stored["switch_threshold_shift"], *(value for d in decisions.values() for value in d)):
+    decisions = {label: decision(**stored["labels"][label]) for label in labels}
+    for number in (stored["switch_threshold_shift"], *(value for each in decisions.values() for value in each)):
         if not math.isfinite(number):
             raise ValueError(f"{number} is no finite number")
     return decisions, float(stored["switch_threshold_shift"])

@@ -38,15 +38,21 @@ class EncoderOptions:
 
     Args:
         cell: recurrent cell.
-        hidden: neurons per layer.
+        hidden: neurons per layer and direction.
         num_layers: layers; all of them share the frame switch.
         projection: numbers per frame after a linear layer with ReLU before the first recurrent one; 0: none.
+        bidirectional: a second direction hears what follows, up to the end of a segment; answers wait for that end.
+        restart_after_closed_seconds: for a second direction, closed time that ends a segment.
+        restart_after_open_seconds: for a second direction, the longest segment, in seconds of open frames.
     """
 
-    cell: Literal["gru"] = "gru"
+    cell: Literal["gru", "lstm", "rnn"] = "gru"
     hidden: int = 96
     num_layers: int = 1
     projection: int = 0
+    bidirectional: bool = False
+    restart_after_closed_seconds: float = 1.0
+    restart_after_open_seconds: float = 10.0
 
 
 @dataclass(frozen=True)

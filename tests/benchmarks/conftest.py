@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from featurizers import array_blocks
-from pipelines.model import Decision, Model, build_line
+from pipelines.keywords import Decision
+from pipelines.model import Model, build_line
 from pipelines.recipe import load_recipe
 from surnn import EventGate
 

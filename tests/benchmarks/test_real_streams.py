@@ -21,9 +21,10 @@ from benchmarks.streams import (
 from featurizers import Grid, write_audio
 from pipelines.events import Event, Recording
 from pipelines.heads import Held
+from pipelines.keywords import Decision
 from pipelines.line import Track
 from pipelines.metrics import RecordingResult
-from pipelines.model import Decision, Model
+from pipelines.model import Model
 
 LABELS = ("yes", "no")
 HALVES = {"yes": 0.0, "no": 0.0}

@@ -6,7 +6,8 @@ import pytest
 import torch
 from small_line import LABELS, RECIPE, noise, set_switch
 
-from pipelines.model import Decision, Model, build_line
+from pipelines.keywords import Decision
+from pipelines.model import Model, build_line
 from pipelines.recipe import Recipe, load_recipe
 
 

@@ -18,9 +18,10 @@ from pipelines import model as model_module
 from pipelines.audit import Audit, Missed, estimate, interval, is_drawn, seed_of
 from pipelines.errors import UserError
 from pipelines.events import Event
+from pipelines.keywords import Decision
 from pipelines.line import Block, Decided, Line
 from pipelines.metrics import match_detections
-from pipelines.model import Decision, Model
+from pipelines.model import Model
 from surnn import Gate, Open, RandomGate
 
 RATE_HZ = 16_000

@@ -7,9 +7,10 @@ import torch
 
 from featurizers import Grid
 from pipelines.decoding import Placement
-from pipelines.evaluate import Visit, budget_shift, candidates, comparison_metrics, decisions_of, placements_of, work_of
+from pipelines.evaluate import Visit, budget_shift, work_of
 from pipelines.events import Event, Recording
 from pipelines.heads import Held
+from pipelines.keywords import candidates, comparison_metrics, decisions_of, placements_of
 from pipelines.line import Track
 from pipelines.metrics import RecordingResult, work_metrics
 

@@ -29,10 +29,11 @@ from featurizers import (
 )
 from pipelines import line as line_module
 from pipelines.audit import Auditor
+from pipelines.encoder import Encoder
 from pipelines.errors import UsageError
 from pipelines.events import Event
 from pipelines.heads import Held, LevelDecay
-from pipelines.line import Block, Decided, Encoder, Line, Track
+from pipelines.line import Block, Decided, Line, Track
 from surnn import EventGate, Gate, Open, Packed, RandomGate, Stride, Switch
 
 RATE_HZ = 16_000

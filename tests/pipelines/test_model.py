@@ -16,7 +16,8 @@ import pipelines
 from featurizers import MediaError, write_audio
 from pipelines.errors import UserError
 from pipelines.events import Event
-from pipelines.model import Decision, Model, ModelError, build_line, load
+from pipelines.keywords import Decision
+from pipelines.model import Model, ModelError, build_line, load
 from pipelines.recipe import load_recipe
 
 RATE_HZ = 16_000

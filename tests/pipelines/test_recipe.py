@@ -239,7 +239,7 @@ def test_a_mistake_is_named_with_its_place_and_the_way_out(write: Write, old: st
         ("train.max_epoch", "3", "command line: train.max_epoch: no such key; did you mean max_epochs?"),
         ("train.max_epochs", "[3", "command line: train.max_epochs: is not YAML"),
         ("trian.max_epochs", "3", "command line: trian.max_epochs: no such key; did you mean train?"),
-        ("encoder.cell", "lstm", "command line: encoder.cell: expected one of gru; got the text 'lstm'"),
+        ("encoder.cell", "lsdm", "command line: encoder.cell: expected one of gru, lstm, rnn; got the text 'lsdm'"),
         ("glance.init_args.grid", "1", "glance.init_args.grid: is given by the pipeline; leave it out"),
         ("glance.init_args.kind", "bork", "expected one of mel, bark; got the text 'bork'"),
         ("corpus.init_args.sets", "{a: x}", "corpus.init_args.sets: expected dict[str, float] or None; got a mapping"),

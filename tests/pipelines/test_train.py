@@ -7,10 +7,11 @@ import torch
 
 from featurizers import GlanceFrames, Grid, LogMel
 from pipelines.console import Progress
+from pipelines.encoder import Encoder
 from pipelines.errors import UserError
 from pipelines.heads import LevelDecay, held_logits, held_logits_stepwise
 from pipelines.lessons import Crop, Frames, crops
-from pipelines.line import Encoder, Line
+from pipelines.line import Line
 from pipelines.recipe import TrainOptions
 from pipelines.train import Lesson, train_line
 from surnn import EventGate, Open
