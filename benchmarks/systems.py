@@ -233,7 +233,7 @@ def timed_work(system: System, recordings: Sequence[Recording], labels: Sequence
     """The keys of docs/metrics.md on cost, from path to events of whole files; the line's own gate is the switch."""
 
     def decode(track: Track) -> object:
-        return task.decode(track.held, track.grid, labels, system.tuning.decisions)
+        return task.decode(track.held, track.grid, track.seconds, labels, system.tuning.decisions)
 
     visit(system.line, recordings[0], decode)
     visits = [visit(system.line, recording, decode) for recording in recordings]

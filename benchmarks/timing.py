@@ -135,15 +135,15 @@ def walks_of(model: Model) -> Walks:
     """The walks of one model, ready to be timed."""
     line = model.line
 
-    def events(held: Held, track_grid_of: Track | None, start_seconds: float) -> list[Event]:
+    def events(held: Held, track_grid_of: Track | None, start_seconds: float, seconds: float) -> list[Event]:
         grid = line.grid._replace(origin_seconds=start_seconds) if track_grid_of is None else track_grid_of.grid
-        return model.task.decode(held, grid, model.labels, model.decisions)
+        return model.task.decode(held, grid, seconds, model.labels, model.decisions)
 
     def walk(gate: Gate | None) -> Callable[[Path], list[Event]]:
         def run(path: Path) -> list[Event]:
             with open_audio(path, line.rate_hz) as stream:
                 track = line.follow(stream, gate=gate)
-            return events(track.held, track, stream.start_seconds)
+            return events(track.held, track, stream.start_seconds, track.seconds)
 
         return run
 
@@ -152,7 +152,7 @@ def walks_of(model: Model) -> Walks:
     def no_switch(path: Path) -> list[Event]:
         with open_audio(path, line.rate_hz) as stream:
             held = dense.follow(torch.cat(list(stream.blocks(line.rate_hz * 60))))
-        return events(held, None, stream.start_seconds)
+        return events(held, None, stream.start_seconds, len(held.index) * line.grid.hop_seconds)
 
     def floor(path: Path) -> int:
         with open_audio(path, line.rate_hz) as stream:

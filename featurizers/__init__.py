@@ -3,12 +3,14 @@
 grid.py        the frame grid, and what a featurizer promises
 media.py       audio of any container as mono blocks on the container's clock
 audio.py       log-mel frames
+convolution.py a trained stack of convolutions over the log-mel
 pretrained.py  frozen ONNX models, a speech embedding
 runs.py        open frames to runs, runs to features
 testing.py     check_featurizer: the promises, tested
 """
 
 from featurizers.audio import GlanceFrames, LogMel
+from featurizers.convolution import ConvFeaturizer
 from featurizers.grid import Featurizer, Grid, Needs, Stretch
 from featurizers.media import AudioStream, MediaError, array_blocks, open_audio, write_audio
 from featurizers.pretrained import OnnxFeaturizer, SpeechEmbedding
@@ -18,7 +20,9 @@ from featurizers.runs import (
     Run,
     RunFeatures,
     context_frames,
+    crop_stretch,
     cut_stretch,
+    evaluate_crops,
     evaluate_runs,
     plan_runs,
     silence_frame,
@@ -28,6 +32,7 @@ from featurizers.testing import FeaturizerError, check_featurizer
 __all__ = [
     "AudioSource",
     "AudioStream",
+    "ConvFeaturizer",
     "Featurizer",
     "FeaturizerError",
     "GlanceFrames",
@@ -44,7 +49,9 @@ __all__ = [
     "array_blocks",
     "check_featurizer",
     "context_frames",
+    "crop_stretch",
     "cut_stretch",
+    "evaluate_crops",
     "evaluate_runs",
     "open_audio",
     "plan_runs",

@@ -153,6 +153,69 @@ def cut_stretch(
     return Stretch(gathered, times)
 
 
+def crop_stretch(
+    needs: Needs,
+    grid: Grid,
+    frames: Tensor,
+    silence: Tensor,
+    *,
+    starts: Tensor,
+    recordings: Tensor,
+    num_frames: int,
+) -> Stretch:
+    """What a featurizer that reads the glance reads for crops of many recordings, context included.
+
+    The context of a crop is what its recording has there, and silence before the recording's start and after its end,
+    never a neighbour in memory.
+
+    Args:
+        needs: the featurizer's.
+        grid: the model's frames; each recording is taken to begin at its origin.
+        frames: (N, G) glance frames, recording after recording, of any float type.
+        silence: (G,), the glance of silence; data get its type.
+        starts: (B,) int64, the row of `frames` that each crop begins with.
+        recordings: (B, 2) int64, first row and end row of each crop's recording.
+        num_frames: frames per crop.
+
+    Raises:
+        ValueError: if the featurizer does not read the glance.
+    """
+    if needs.reads != "glance":
+        raise ValueError(f"the featurizer reads {needs.reads!r}; only what reads 'glance' can be given cached frames")
+    left, right = context_frames(needs, grid)
+    row = starts[:, None] + torch.arange(-left, num_frames + right, device=starts.device)
+    is_inside = (row >= recordings[:, :1]) & (row < recordings[:, 1:])
+    data = frames[row.clamp(0, len(frames) - 1)].to(silence.dtype)
+    begins = (starts - recordings[:, 0] - left).double() * grid.hop_seconds
+    return Stretch(torch.where(is_inside[..., None], data, silence), grid.origin_seconds + begins)
+
+
+def evaluate_crops(
+    featurizer: Featurizer,
+    grid: Grid,
+    frames: Tensor,
+    silence: Tensor,
+    *,
+    starts: Tensor,
+    recordings: Tensor,
+    num_frames: int,
+) -> Tensor:
+    """Features (B, num_frames, size) of crops of many recordings, the same as their runs would have, differentiable.
+
+    Arguments as in `crop_stretch`.
+
+    Raises:
+        ValueError: if the featurizer does not read the glance, or a crop would cut one of its windows.
+    """
+    first_frame, window = starts - recordings[:, 0], featurizer.needs.block_frames
+    if num_frames % window or bool((first_frame % window).any()):
+        raise ValueError(f"crops of {num_frames} frames must begin and end with whole windows of {window} frames")
+    stretch = crop_stretch(
+        featurizer.needs, grid, frames, silence, starts=starts, recordings=recordings, num_frames=num_frames
+    )
+    return featurizer.evaluate(stretch, first_frame, num_frames)
+
+
 def _num_elements(needs: Needs, grid: Grid, num_frames: int) -> int:
     if needs.reads == "glance":
         return num_frames + sum(context_frames(needs, grid))

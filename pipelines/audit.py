@@ -43,7 +43,7 @@ RUN_IN_SECONDS = 2.0
 RUN_OUT_SECONDS = 0.6  # opened after them: longer than pipelines.decoding looks around a peak
 HEARD_BYTES = 1 << 16  # of either end of a file, for its seed
 
-Decode = Callable[[Held, Grid], Sequence[Event]]
+Decode = Callable[[Held, Grid, float], Sequence[Event]]  # and seconds from the recording's start to the end
 
 
 class Missed(NamedTuple):
@@ -338,4 +338,8 @@ class Auditor:
         held = self._line.reopen(block, start, first, end)
         self._opened_frames += end - first
         begin_seconds, end_seconds = (self._grid.onset_seconds(frame) for frame in (first, end))
-        self._opened.append(_Opened(self._next, begin_seconds, end_seconds, self._decode(held, self._grid)))
+        self._opened.append(
+            _Opened(
+                self._next, begin_seconds, end_seconds, self._decode(held, self._grid, end * self._grid.hop_seconds)
+            )
+        )

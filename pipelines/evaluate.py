@@ -47,7 +47,9 @@ class Visit(NamedTuple):
 
 @torch.inference_mode()
 def track_of_frames(line: Line, glance: Tensor, features: Tensor, grid: Grid, gate: Gate) -> Track:
-    """The line's answer from cached frames: glance (T, G), features (T, F)."""
+    """The line's answer from cached frames: glance (T, G), features (T, F) or, of a trained featurizer, (T, 0)."""
+    if line.trains_featurizer:
+        features = line.features_of_glance(glance)
     switch = gate.switch(glance[None], 0)
     is_open = switch.frames[0] > 0
     index = is_open.nonzero()[:, 0]

@@ -29,7 +29,7 @@ from .line import Line
 from .model import build_line
 from .recipe import Recipe
 from .runfolder import write_atomic
-from .tasks import KeywordSpotting
+from .tasks import Task
 
 Report = Callable[[str, int, int], None]  # what, done, total
 
@@ -95,7 +95,7 @@ def ensure_frames(
 
 
 def load_frames(
-    recordings: Sequence[Recording], paths: Sequence[Path], recipe: Recipe, task: KeywordSpotting, labels: Sequence[str]
+    recordings: Sequence[Recording], paths: Sequence[Path], recipe: Recipe, task: Task, labels: Sequence[str]
 ) -> Frames:
     """The frames of many recordings with their targets, in memory: 2 bytes for each number of a frame."""
     glances, features, targets, lengths, starts = [], [], [], [], []
@@ -108,7 +108,7 @@ def load_frames(
         grid = Grid(recipe.grid.hop_seconds, starts[-1])
         glances.append(tensors["glance"])
         features.append(tensors["features"])
-        targets.append(task.targets(recording.events, labels, grid, len(tensors["glance"])))
+        targets.append(task.targets(recording, labels, grid, len(tensors["glance"])))
         lengths.append(len(tensors["glance"]))
     return Frames(
         torch.cat(glances),

@@ -12,7 +12,7 @@ class Frames(NamedTuple):
 
     Args:
         glance: (N, G) float16.
-        features: (N, F) float16.
+        features: (N, F) float16, of a frozen featurizer; (N, 0) where it is trained.
         labels: (N, C) bool.
         weights: (N, C) bool.
         switch: (N,) bool; what the helping loss wants open.
@@ -30,13 +30,21 @@ class Frames(NamedTuple):
 
 
 class Crop(NamedTuple):
-    """A batch of B crops of T frames: float32 glance, features, labels, weights, switch."""
+    """A batch of B crops of T frames.
+
+    Args:
+        glance, features, labels, weights, switch: float32, as in Frames, (B, T, ...).
+        starts: (B,) int64 row of Frames that each crop begins with.
+        recordings: (B, 2) int64 first row and end row of each crop's recording.
+    """
 
     glance: Tensor
     features: Tensor
     labels: Tensor
     weights: Tensor
     switch: Tensor
+    starts: Tensor
+    recordings: Tensor
 
 
 def crops(frames: Frames, *, crop_frames: int, batch_size: int, num_batches: int, seed: int) -> Iterator[Crop]:
@@ -57,4 +65,6 @@ def crops(frames: Frames, *, crop_frames: int, batch_size: int, num_batches: int
         recording = torch.searchsorted(bounds, draw, right=True)
         start = firsts[recording] + draw - (bounds[recording] - places[recording])
         rows = start[:, None] + steps
-        yield Crop(*(column[rows].float() for column in frames[:5]))
+        glance, features, labels, weights, switch = (column[rows].float() for column in frames[:5])
+        limits = torch.stack([firsts[recording], ends[recording]], dim=1)
+        yield Crop(glance, features, labels, weights, switch, start, limits)

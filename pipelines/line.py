@@ -23,6 +23,7 @@ from featurizers import (
     Grid,
     Stretch,
     context_frames,
+    evaluate_crops,
     evaluate_runs,
     plan_runs,
     silence_frame,
@@ -154,6 +155,12 @@ class Line(nn.Module):
         self.block_frames = -(-BLOCK_FRAMES // window) * window
         with torch.inference_mode():
             self.silence = silence_frame(glance, grid)
+
+    @property
+    def trains_featurizer(self) -> bool:
+        """Whether the featurizer has weights that training changes, so that its features cannot be cached."""
+        featurizer = self.featurizer
+        return isinstance(featurizer, nn.Module) and any(weight.requires_grad for weight in featurizer.parameters())
 
     def _glance_span(self, num_frames: int) -> int:
         left, right = (round(seconds * self.rate_hz) for seconds in self.glance.needs[2:4])
@@ -298,16 +305,33 @@ class Line(nn.Module):
 
     @torch.inference_mode()
     def all_frames(self, stream: Samples) -> tuple[Tensor, Tensor]:
-        """Glance (T, G) and features (T, F) of every frame: what training needs of a frozen featurizer, once."""
+        """Glance (T, G) and features (T, F) of every frame: what training needs of a frozen featurizer, once.
+
+        Of a featurizer that is trained there is nothing to keep: (T, 0).
+        """
         left, right = context_frames(self.featurizer.needs, self.grid)
-        glances, features = [torch.zeros(0, self.glance.size)], [torch.zeros(0, self.featurizer.size)]
+        size = 0 if self.trains_featurizer else self.featurizer.size
+        glances, features = [torch.zeros(0, self.glance.size)], [torch.zeros(0, size)]
         for block in self._blocks(stream, right, left):
             if isinstance(block, int):
                 break
             begin = block.first_frame - block.glance_offset
             glances.append(block.glance[begin : begin + block.num_frames])
-            features.append(self._features(block, torch.ones(block.num_frames, dtype=torch.bool))[0])
+            if self.trains_featurizer:
+                features.append(torch.zeros(block.num_frames, 0))
+            else:
+                features.append(self._features(block, torch.ones(block.num_frames, dtype=torch.bool))[0])
         return torch.cat(glances), torch.cat(features)
+
+    @torch.inference_mode()
+    def features_of_glance(self, glance: Tensor) -> Tensor:
+        """Features (T, F) of a whole recording's glance (T, G), for a featurizer that reads nothing else."""
+        recording, parts = torch.tensor([[0, len(glance)]]), [torch.zeros(0, self.featurizer.size)]
+        for start in range(0, len(glance), self.block_frames):
+            crop = {"starts": torch.tensor([start]), "recordings": recording}
+            count = min(self.block_frames, len(glance) - start)
+            parts.append(evaluate_crops(self.featurizer, self.grid, glance, self.silence, num_frames=count, **crop)[0])
+        return torch.cat(parts)
 
     @torch.inference_mode()
     def glance_only(self, stream: Samples) -> int:

@@ -32,7 +32,7 @@ from .audit import Auditor, Decode, seed_of
 from .encoder import Encoder
 from .errors import RecipeError, UsageError, UserError
 from .events import Event
-from .heads import scores_at
+from .heads import Held, scores_at
 from .line import Line, Samples, Track
 from .recipe import Recipe, load_recipe, save_recipe
 from .results import Events, Scores
@@ -114,7 +114,7 @@ class Model:
 
     def decode(self, track: Track) -> list[Event]:
         """The events of a walk."""
-        return self.task.decode(track.held, track.grid, self.labels, self.decisions)
+        return self.task.decode(track.held, track.grid, track.seconds, self.labels, self.decisions)
 
     def track(
         self,
@@ -181,7 +181,7 @@ class Model:
                     peak_delays_seconds=delays,
                 )
             track = self.line.follow(self._counted(stream, progress), gate=chosen, watcher=auditor)
-        events = tuple(decode(track.held, track.grid))
+        events = tuple(decode(track.held, track.grid, track.seconds))
         name = str(source) if isinstance(source, str | Path) else "array"
         share = float(track.is_open.float().mean()) if track.is_open.numel() else 0.0
         audit = auditor.audit(events) if auditor else None
@@ -198,7 +198,11 @@ class Model:
         return stream if progress is None else _Counted(stream, self.line.rate_hz, progress)
 
     def _decoder(self, min_score: float | None) -> Decode:
-        return lambda held, grid: self.task.decode(held, grid, self.labels, self.decisions, min_score)
+
+        def decode(held: Held, grid: Grid, seconds: float) -> list[Event]:
+            return self.task.decode(held, grid, seconds, self.labels, self.decisions, min_score)
+
+        return decode
 
     def scores(
         self, source: Source, *, rate_hz: int | None = None, channel: int | None = None, gate: str = "learned"

@@ -248,6 +248,23 @@ def plot_operating_curve(
     _save(figure, path)
 
 
+def plot_by_label(path: str | Path, labels: Sequence[str], figures: Mapping[str, Sequence[float]], what: str) -> None:
+    """One figure from 0 to 1 of each label, as bars; one series per name, side by side."""
+    figure = Figure(figsize=(7.5, 1.2 + 0.42 * len(labels)), layout="constrained")
+    axes = figure.subplots()
+    height = 0.8 / len(figures)
+    for index, (name, values) in enumerate(figures.items()):
+        places = np.arange(len(labels)) + (index - (len(figures) - 1) / 2) * height
+        axes.barh(places, values, height * 0.9, color=COLOURS[index % len(COLOURS)], label=name)
+    axes.set_yticks(np.arange(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.set_xlabel(what)
+    _tidy(axes)
+    axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9.5)
+    _save(figure, path)
+
+
 def _words(key: str) -> str:
     return key.replace("_", " ").replace("/", " ")
 

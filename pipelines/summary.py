@@ -113,7 +113,7 @@ def picture_stretch(
     mel = line.glance.mel_rows(rows) if hasattr(line.glance, "mel_rows") else rows
     logits = track.switch_logits
     probability = track.is_open.float() if logits is None else logits.sigmoid()
-    found = model.task.decode(track.held, track.grid, model.labels, model.decisions)
+    found = model.decode(track)
 
     def inside(events: Sequence[Event]) -> list[Event]:
         end = track.grid.onset_seconds(last)

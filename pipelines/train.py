@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
+from featurizers import evaluate_crops
 from surnn import EventGate, Switch, ratio_loss
 
 from .console import Progress, Step
@@ -52,17 +53,21 @@ class Lesson(lightning.LightningModule):
     """One training step for Lightning; the learned parts belong to the line that it was given.
 
     Args:
-        line: glance and featurizer are not called (their frames are cached); gate, encoder and head are trained.
+        line: the glance is not called (its frames are cached), nor is a featurizer that is frozen; gate, encoder, head,
+            and a featurizer with weights to train are trained.
+        frames: of the training split.
         options: the recipe's `train`.
         total_steps: optimizer steps in the whole run.
     """
 
-    def __init__(self, line: Line, options: TrainOptions, total_steps: int) -> None:
+    def __init__(self, line: Line, frames: Frames, options: TrainOptions, total_steps: int) -> None:
         super().__init__()
         self.gate, self.encoder, self.head = line.gate, line.encoder, line.head
+        self.featurizer = line.featurizer if line.trains_featurizer else None
+        self.grid, self.silence, self.frames = line.grid, line.silence, frames
         self.hop_seconds = line.grid.hop_seconds
         self.options, self.total_steps = options, total_steps
-        self.state: Tensor | None = None
+        self.state: Any = None
         self.history: list[dict[str, float]] = []
 
     def forward_crop(self, crop: Crop) -> dict[str, Tensor]:
@@ -79,11 +84,11 @@ class Lesson(lightning.LightningModule):
             frames = torch.where(
                 is_forced, frames, switch.frames if self.is_straight_through else switch.frames.detach()
             )
-        features = self.encoder.normalise(crop.features)
+        features = self.encoder.normalise(self.features(crop))
         features = self.encoder.project(features + options.feature_noise * torch.randn_like(features))
         features = nn.functional.dropout(features, options.dropout, self.training)
         result = self.encoder.rnn(features, self.carry(shape[0]), switch=Switch(frames))
-        self.state = result.state.detach()
+        self.state = self.encoder.forward_half(detached(result.state))
         hidden = nn.functional.dropout(result.output, options.dropout, self.training)
         if frames.requires_grad:
             logits = held_logits_stepwise(*self.head(hidden), frames=frames, hop_seconds=self.hop_seconds)
@@ -95,19 +100,37 @@ class Lesson(lightning.LightningModule):
         losses["frames_open"] = frames.detach().mean()
         return losses
 
+    def features(self, crop: Crop) -> Tensor:
+        """(B, T, F): cached ones, or those of the featurizer that is trained."""
+        if self.featurizer is None:
+            return crop.features
+        return evaluate_crops(
+            self.featurizer,
+            self.grid,
+            self.frames.glance,
+            self.silence,
+            starts=crop.starts,
+            recordings=crop.recordings,
+            num_frames=crop.glance.shape[1],
+        )
+
     @property
     def is_straight_through(self) -> bool:
         """Whether the task's own gradient reaches the switch in this step: in the last epochs."""
         last = self.options.straight_through_epochs / self.options.max_epochs
         return self.global_step >= (1 - last) * self.total_steps
 
-    def carry(self, batch_size: int) -> Tensor | None:
+    def carry(self, batch_size: int) -> Any:
         """An initial state that some other stream ended in, or none: a stream seldom begins where a crop does."""
-        if self.state is None or self.state.shape[1] != batch_size:
+        if self.state is None:
             return None
-        order = torch.randperm(batch_size, device=self.state.device)
-        kept = (torch.rand(batch_size, 1, device=self.state.device) < 0.5).to(self.state.dtype)
-        return self.state[:, order] * kept
+        parts = self.state if isinstance(self.state, tuple) else (self.state,)
+        if parts[0].shape[1] != batch_size:
+            return None
+        order = torch.randperm(batch_size, device=parts[0].device)
+        kept = (torch.rand(batch_size, 1, device=parts[0].device) < 0.5).to(parts[0].dtype)
+        carried = tuple(part[:, order] * kept for part in parts)
+        return carried if len(carried) > 1 else carried[0]
 
     def switch_losses(self, switch: Switch, wanted: Tensor) -> dict[str, Tensor]:
         """The helping loss and the two-sided budget of the frame switch."""
@@ -140,6 +163,11 @@ class Lesson(lightning.LightningModule):
             optimizer, self.options.learning_rate, total_steps=self.total_steps, pct_start=0.1
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def detached(state: Any) -> Any:
+    """The state without its history."""
+    return tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
 
 
 @contextlib.contextmanager
@@ -178,14 +206,14 @@ class _Watch(lightning.Callback):
 def train_line(
     line: Line, frames: Frames, options: TrainOptions, *, folder: Path, seed: int, device: str, progress: Progress
 ) -> list[dict[str, float]]:
-    """Train gate, encoder and head; returns one row of losses and rates per step.
+    """Train gate, encoder and head, and a featurizer that has weights; returns one row of losses and rates per step.
 
     Goes on from `folder`/last.ckpt if an interrupted run left one there.
     """
     lightning.seed_everything(seed, verbose=False)
     crop_frames = round(options.crop_seconds / line.grid.hop_seconds)
     batches = max(1, int(frames.lengths.sum()) // (crop_frames * options.batch_size))
-    lesson = Lesson(line, options, total_steps=options.max_epochs * batches)
+    lesson = Lesson(line, frames, options, total_steps=options.max_epochs * batches)
     dataset = Crops(
         frames, crop_frames=crop_frames, batch_size=options.batch_size, batches_per_epoch=batches, seed=seed
     )

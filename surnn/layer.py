@@ -10,19 +10,20 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout as zero_at_random
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from surnn import checks
 from surnn.cells import Cell, State, Weights
-from surnn.checks import check_dense, check_restart, check_rows, check_switch
+from surnn.estimates import confident
+from surnn.gates.step import decide
 from surnn.kernels import packed, reference
+from surnn.kernels.stock import lay_end_to_end
 from surnn.layout import Restart
 from surnn.network import Network
-from surnn.packing import frames_within
 from surnn.results import ScanResult
 from surnn.types import Gate, Packed, Sampled, Switch
 
 Backend = Literal["auto", "packed", "reference"]
 ClosedFrames = Literal["exact", "confidence"] | Sampled
 Hidden = Tensor | tuple[Tensor, Tensor]
-CUDNN_MODES = {"rnn_relu": 0, "rnn_tanh": 1, "lstm": 2, "gru": 3}
 
 
 class SuLayer(nn.Module):
@@ -40,10 +41,14 @@ class SuLayer(nn.Module):
         dropout: while training, share of the input of every layer above the first that is zeroed, the same numbers at
             every frame of a stream (locked dropout), so that all backends agree.
         bidirectional: a second direction runs from the end of each stream to its start, and is held from the right.
+        proj_size: 0; it is here so that arguments have torch's order.
         device, dtype: of the weights.
         gate: decides where `forward` is given no switch; with neurons it has D * H of them. None: everything open.
         residual: every layer above the first adds its input to its output, which is held as all else.
         restart: when the backward direction forgets; None: never.
+
+    Raises:
+        ValueError: if a number is out of range, or an option could have no effect (dropout of a single layer).
 
     Source: selective-update RNN, arXiv:2603.02226; locked dropout: Gal and Ghahramani 2016, arXiv:1512.05287.
     """
@@ -60,6 +65,7 @@ class SuLayer(nn.Module):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        proj_size: int = 0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
@@ -68,15 +74,7 @@ class SuLayer(nn.Module):
         restart: Restart | None = None,
     ) -> None:
         super().__init__()
-        for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
-            if value < 1:
-                raise ValueError(f"{name}={value} must be at least 1")
-        if not 0 <= dropout <= 1:
-            raise ValueError(f"dropout={dropout} must lie in [0, 1]; it is the share of numbers that are zeroed")
-        if num_layers == 1 and (dropout > 0 or residual):
-            raise ValueError("dropout and residual act between layers; leave them out, or give num_layers of 2 or more")
-        if restart is not None:
-            check_restart(restart, bidirectional)
+        checks.check_options(input_size, hidden_size, num_layers, dropout, bidirectional, proj_size, residual, restart)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, dropout, bidirectional
         self.gate, self.residual, self.restart = gate, residual, restart
@@ -93,36 +91,34 @@ class SuLayer(nn.Module):
         """A layer with a copy of the weights of a torch.nn module of the same kind.
 
         Args:
-            module: its sizes, biases, layout, dropout, directions, device and dtype are taken over.
-            options: gate, residual, restart.
+            module: its sizes, biases, layout, dropout, directions, mode (training or not), device and dtype are taken
+                over.
+            options: gate, residual, restart; dropout, to have another one.
 
         Raises:
             ValueError: if the module is of another kind, or has projections (proj_size).
         """
-        if module.proj_size:
-            raise ValueError(f"proj_size={module.proj_size}: projected states are not supported; use proj_size=0")
-        if isinstance(module, nn.RNN):
-            options = {"nonlinearity": module.nonlinearity, **options}
         if module.mode.lower() not in cls.modes:
             kinds = " or ".join(cls.modes)
             raise ValueError(f"{cls.__name__} takes the weights of {kinds}; this module is {module.mode.lower()}")
+        names = [
+            "input_size",
+            "hidden_size",
+            "num_layers",
+            "bias",
+            "batch_first",
+            "dropout",
+            "bidirectional",
+            "proj_size",
+        ]
+        names += ["nonlinearity"] if isinstance(module, nn.RNN) else []
         weight = next(module.parameters())
-        layer = cls(
-            module.input_size,
-            module.hidden_size,
-            num_layers=module.num_layers,
-            bias=module.bias,
-            batch_first=module.batch_first,
-            dropout=module.dropout,
-            bidirectional=module.bidirectional,
-            device=weight.device,
-            dtype=weight.dtype,
-            **options,
-        )
+        taken = {name: getattr(module, name) for name in names} | {"device": weight.device, "dtype": weight.dtype}
+        layer = cls(**(taken | options))
         with torch.no_grad():
             for name, parameter in module.named_parameters():
                 layer.get_parameter(name).copy_(parameter)
-        return layer
+        return layer.train(module.training)
 
     @property
     def num_directions(self) -> int:
@@ -133,11 +129,16 @@ class SuLayer(nn.Module):
     def layer_weights(self) -> tuple[tuple[Weights, ...], ...]:
         """The weights, per layer and direction."""
         found = [
-            Weights(*(self._parameters.get(name + suffix) for name in Weights._fields))  # type: ignore[arg-type]
+            Weights(*(getattr(self, name + suffix, None) for name in Weights._fields))  # type: ignore[arg-type]
             for _, suffix in self._places()
         ]
         each = self.num_directions
         return tuple(tuple(found[first : first + each]) for first in range(0, len(found), each))
+
+    def flatten_parameters(self) -> None:
+        """Put the weights into the order in memory that cuDNN likes, as torch does; `.to(...)` has done so already."""
+        for weights in (way for layer in self.layer_weights for way in layer):
+            lay_end_to_end(self.cell, weights)
 
     def reset_parameters(self) -> None:
         """Draw all weights uniformly from +-1 / sqrt(H), as torch does."""
@@ -167,7 +168,7 @@ class SuLayer(nn.Module):
             hx: (num_layers * D, B, H) state before the first frame, for an LSTM a pair of them; without B for (T, F);
                 None: zeros.
             switch: for dense input; None: what the gate decides, or everything open where there is no gate.
-            glance: (B, T, G) what the gate looks at; None: the input.
+            glance: (B, T, G) what the gate looks at, B = 1 for one stream; None: the input.
             first_frame: index of the first frame, for gates that depend on absolute time.
             lengths: (B,) frames per stream, for dense input; padding after them holds. None: no padding.
             closed_frames: how the gradient of closed frames' switches is had. "exact": from their candidates, equal to
@@ -177,20 +178,16 @@ class SuLayer(nn.Module):
                 the latter unless the switch is soft.
 
         Returns:
-            Output and state, laid out as torch does; a PackedSequence for a PackedSequence.
+            Output and state in the type of the weights, laid out as torch does; a PackedSequence for a PackedSequence.
 
         Raises:
             ValueError: if shapes or types do not fit, switch values are not 0 or 1, or the backend cannot do what is
-                asked.
+                asked. The packed backend does so, too, where a second derivative or a transform of torch.func is asked.
         """
         if backend not in ("auto", "packed", "reference"):
             raise ValueError(f'backend="{backend}" must be "auto", "packed" or "reference"')
         if isinstance(input, Packed):
-            if switch is not None or glance is not None or lengths is not None or backend == "reference":
-                raise ValueError(
-                    "Packed input has its own lengths, all its rows are open, and only the packed backend runs it; "
-                    "leave out switch, glance, lengths and backend, or give dense frames"
-                )
+            checks.check_alone(switch, glance, lengths, backend)
             return self._forward_rows(input, hx)
         if isinstance(input, PackedSequence):
             if lengths is not None:
@@ -219,14 +216,14 @@ class SuLayer(nn.Module):
         closed_frames: ClosedFrames,
         backend: Backend,
     ) -> ScanResult[Any]:
-        check_dense(frames, self.input_size, lengths)
+        checks.check_dense(frames, self.input_size, lengths)
         if switch is None and self.gate is not None:
-            options = {} if lengths is None else {"lengths": lengths}
-            switch = self.gate.switch(frames if glance is None else glance, first_frame, None, **options)
+            switch = decide(self.gate, frames if glance is None else glance, first_frame, None, lengths)
         if switch is not None:
-            check_switch(switch, (*frames.shape[:2], self.num_directions * self.hidden_size))
+            checks.check_switch(switch, (*frames.shape[:2], self.num_directions * self.hidden_size))
         if backend == "auto":
             backend = "reference" if switch is not None and switch.is_soft else "packed"
+        checks.check_closed_frames(closed_frames, frames.shape[:2], switch is not None and switch.is_soft, backend)
         is_casting = torch.is_autocast_enabled(frames.device.type)
         with torch.autocast(frames.device.type, enabled=False):  # a state that is to hold exactly keeps its precision
             frames = self._own_type(frames, "input", is_casting)
@@ -241,11 +238,11 @@ class SuLayer(nn.Module):
                 sampled = closed_frames if isinstance(closed_frames, Sampled) else None
                 output, final = packed.scan(frames, state, network, applied, lengths, sampled)
             if switch is not None and closed_frames == "confidence":
-                output = _confident(output, switch.frames, lengths)
+                output = confident(output, switch.frames, lengths)
         return ScanResult(output, final if len(final) > 1 else final[0], switch, lengths, backend)
 
     def _forward_rows(self, rows: Packed, hx: Hidden | None) -> ScanResult[Any]:
-        check_rows(rows, self.input_size)
+        checks.check_rows(rows, self.input_size)
         is_casting = torch.is_autocast_enabled(rows.data.device.type)
         with torch.autocast(rows.data.device.type, enabled=False):
             rows = rows._replace(data=self._own_type(rows.data, "Packed.data", is_casting))
@@ -278,54 +275,24 @@ class SuLayer(nn.Module):
         if hx is None:
             return (like.new_zeros(shape),) * self.cell.num_parts
         parts = (hx,) if isinstance(hx, Tensor) else tuple(hx)
-        if len(parts) != self.cell.num_parts or any(part.shape != shape for part in parts):
-            found = ", ".join(str(tuple(part.shape)) for part in parts)
-            many = "a pair of tensors" if self.cell.num_parts > 1 else "one tensor"
-            raise ValueError(
-                f"hx has shape {found}; the rule is {many} (num_layers * directions, streams, hidden_size) = {shape}"
-            )
+        checks.check_state(parts, self.cell.num_parts, shape)
         return tuple(self._own_type(part, "hx", is_casting) for part in parts)
 
     def _own_type(self, values: Tensor, name: str, is_casting: bool) -> Tensor:
         """The values in the type of the weights: under autocast converted, else refused."""
-        wanted = cast(Tensor, self._parameters["weight_ih_l0"]).dtype
+        wanted = cast(Tensor, self.weight_ih_l0).dtype
         if values.dtype != wanted and not is_casting:
             raise ValueError(f"{name} is {values.dtype}, the weights are {wanted}; convert one of them with .to(...)")
         return values.to(wanted)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        ways = [way for layer in self.layer_weights for way in layer]
-        for (below, _), weights in zip(self._places(), ways, strict=True):
-            flat = [tensor for tensor in weights if tensor is not None]
-            if torch.backends.cudnn.is_acceptable(flat[0]):  # type: ignore[no-untyped-call]
-                _lay_end_to_end(flat, below, CUDNN_MODES[self.cell.name], self.hidden_size)
+        self.flatten_parameters()
         return self
-
-
-def _lay_end_to_end(flat: list[Tensor], input_size: int, mode: int, hidden_size: int) -> None:
-    """Put the weights of one cuDNN call into one piece of memory; else it warns, and copies them at every call."""
-    no_projection, num_layers, batch_first, bidirectional = 0, 1, True, False
-    with torch.no_grad(), torch.cuda.device(flat[0].device):
-        torch._cudnn_rnn_flatten_weight(
-            flat, len(flat), input_size, mode, hidden_size, no_projection, num_layers, batch_first, bidirectional
-        )
 
 
 def _each(hidden: Hidden, change: Callable[[Tensor], Tensor]) -> Hidden:
     return change(hidden) if isinstance(hidden, Tensor) else (change(hidden[0]), change(hidden[1]))
-
-
-def _confident(output: Tensor, frames: Tensor, lengths: Tensor | None) -> Tensor:
-    """The output itself, whose gradient tells the switch of each frame: of the output at an open frame, or less of it.
-
-    Source: confidence scores of H-Net, arXiv:2507.07955, section 2.2.2: output times p at open, 1 - p at closed frames.
-    """
-    confidence = torch.where(frames > 0.5, frames, -frames)
-    if lengths is not None:
-        within = frames_within(lengths.to(frames.device), frames.shape[1])
-        confidence = torch.where(within, confidence, confidence.new_zeros(()))
-    return output * (1 + confidence - confidence.detach())[..., None].to(output.dtype)
 
 
 def _packed_like(sequence: PackedSequence, output: Tensor, lengths: Tensor) -> PackedSequence:

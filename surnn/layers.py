@@ -12,6 +12,9 @@ class SuRNN(SuLayer):
     Args:
         input_size, hidden_size, num_layers: as in SuLayer, which explains the other arguments, too.
         nonlinearity: "tanh" or "relu".
+
+    Raises:
+        ValueError: as SuLayer, or if there is no such nonlinearity.
     """
 
     modes = ("rnn_tanh", "rnn_relu")

@@ -14,7 +14,7 @@ StateT = TypeVar("StateT", Tensor, tuple[Tensor, Tensor])
 
 @dataclass(frozen=True, slots=True)
 class ScanResult(Generic[StateT]):
-    """What a recurrent layer returns; unpacks like torch's pair: `output, state = layer(frames)`.
+    """What a recurrent layer returns; like torch's pair: `output, state = layer(frames)`, `layer(frames)[0]`.
 
     D directions, H neurons each.
 
@@ -35,6 +35,12 @@ class ScanResult(Generic[StateT]):
 
     def __iter__(self) -> Iterator[Tensor | StateT]:
         return iter((self.output, self.state))
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, place: int) -> Tensor | StateT:
+        return (self.output, self.state)[place]
 
     @property
     def rates(self) -> SwitchRates | None:

@@ -26,6 +26,10 @@ class Switch(NamedTuple):
 class Gate(Protocol):
     """Decides which frames (and which neurons) are open. Never looks at the recurrent state.
 
+    A gate that looks ahead and is to serve streams of different lengths has one more argument, by name: `lengths`, (B,)
+    frames per stream, after which comes padding; it decides as if each stream ended there. Layers close padding
+    whatever a gate says, so a gate that looks ahead by no frame can do without.
+
     lookahead_frames: how many frames after t the decision at t depends on (0: causal).
     lookback_frames: how many before.
     """

@@ -1,13 +1,25 @@
 """How far a figure would move if other recordings had been drawn."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from pipelines.metrics.matching import Floats
-from pipelines.metrics.operating import Statistic
-from pipelines.metrics.sheet import ScoreSheet
+
+
+class Sheet(Protocol):
+    """Counts of U units, such as recordings, which are drawn as wholes."""
+
+    @property
+    def units(self) -> Any: ...
+    @property
+    def hours(self) -> Floats: ...
+    @property
+    def num_events(self) -> Any: ...
+
+
+SheetT = TypeVar("SheetT", bound=Sheet)
 
 
 class Interval(NamedTuple):
@@ -19,7 +31,12 @@ class Interval(NamedTuple):
 
 
 def bootstrap_interval(
-    statistic: Statistic, sheet: ScoreSheet, *, resamples: int = 1000, level: float = 0.95, seed: int = 0
+    statistic: Callable[[SheetT, Floats], float],
+    sheet: SheetT,
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> Interval:
     """Percentile bootstrap over whole units: how far the statistic moves if other recordings had been drawn.
 
@@ -33,7 +50,13 @@ def bootstrap_interval(
 
 
 def paired_bootstrap(
-    a: ScoreSheet, b: ScoreSheet, statistic: Statistic, *, resamples: int = 1000, level: float = 0.95, seed: int = 0
+    a: SheetT,
+    b: SheetT,
+    statistic: Callable[[SheetT, Floats], float],
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> Interval:
     """Relative difference (a - b) / b of two systems on the same recordings: both see the same resamples.
 

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from surnn.gates.fixed import frames_of
-from surnn.gates.step import close_outside
+from surnn.gates.step import close_outside, decide
 from surnn.types import Gate, Switch
 
 
@@ -38,9 +38,8 @@ class Heartbeat(nn.Module):
     def switch(
         self, glance: Tensor, first_frame: int = 0, among: Tensor | None = None, *, lengths: Tensor | None = None
     ) -> Switch:
-        """What the gate opens, and the beats among `among`; see Gate. `lengths` is for gates that take it."""
-        options = {} if lengths is None else {"lengths": lengths}
-        own = self.gate.switch(glance, first_frame, among, **options)
+        """What the gate opens, and the beats among `among`; see Gate."""
+        own = decide(self.gate, glance, first_frame, among, lengths)
         is_beat = (frames_of(glance, first_frame) % self.every == 0)[:, None]  # (T, 1)
         frames = close_outside(own.frames.masked_fill(is_beat[:, 0], 1), among, lengths)
         neurons = None if own.neurons is None else own.neurons.masked_fill(is_beat, 1)

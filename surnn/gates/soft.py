@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from surnn.gates.heartbeat import Heartbeat
-from surnn.gates.step import close_outside
+from surnn.gates.step import close_outside, decide
 from surnn.types import Gate, Switch
 
 
@@ -40,8 +40,7 @@ class SoftGate(nn.Module):
         Raises:
             ValueError: if the gate gives no logits.
         """
-        options = {} if lengths is None else {"lengths": lengths}
-        own = self.gate.switch(glance, first_frame, among, **options)
+        own = decide(self.gate, glance, first_frame, among, lengths)
         if own.logits is None and own.neuron_logits is None:
             raise ValueError(
                 f"{type(self.gate).__name__} gives no logits, so there is nothing to soften; use a gate that learns"

@@ -1,18 +1,25 @@
 """The hard step with its straight-through gradient, and the closing of frames that are not to be decided."""
 
+import inspect
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from surnn.packing import frames_within
+from surnn.types import Gate, Switch
 
 
 class _HardStep(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, logits: Tensor) -> Tensor:
-        ctx.save_for_backward(logits)
+    def forward(logits: Tensor) -> Tensor:
         return (logits > 0).to(logits.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:  # noqa: ARG004
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
@@ -61,3 +68,26 @@ def no_padding(values: Tensor, lengths: Tensor) -> Tensor:
     if lengths.shape != values.shape[:1]:
         raise ValueError(f"lengths has shape {tuple(lengths.shape)}; the rule is one per stream, ({values.shape[0]},)")
     return frames_within(lengths.to(values.device), values.shape[1])
+
+
+def decide(gate: Gate, glance: Tensor, first_frame: int, among: Tensor | None, lengths: Tensor | None) -> Switch:
+    """What any gate decides where streams may have padding; arguments as in Gate.
+
+    A gate whose `switch` has no argument `lengths` takes padding for frames. That cannot matter to one that looks at no
+    later frame: the caller closes the padding. Any other would decide a stream's last frames by what is no part of it.
+
+    Raises:
+        ValueError: if there are lengths, and such a gate looks ahead.
+    """
+    if lengths is None:
+        return gate.switch(glance, first_frame, among)
+    if "lengths" in inspect.signature(gate.switch).parameters:
+        options: Any = {"lengths": lengths}
+        return gate.switch(glance, first_frame, among, **options)
+    if gate.lookahead_frames > 0:
+        name = type(gate).__name__
+        raise ValueError(
+            f"{name} looks {gate.lookahead_frames} frames ahead and would see padding; give {name}.switch an argument "
+            f"`lengths` (surnn.Gate says how), or run streams of equal length"
+        )
+    return gate.switch(glance, first_frame, among)

@@ -9,7 +9,8 @@ state which enters the next open frame, plus the gradients of the outputs held f
                     d1+d2+d3+E, d2+d3+E, d3+E
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -58,6 +59,18 @@ class Closed(NamedTuple):
     inputs: Inputs
     neurons: Tensor | None
     is_backward: bool
+
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        """All tensors in it, for autograd to keep: then it notices if one of them is changed in place."""
+        return self.frames, self.place, self.neurons, self.inputs.mask, *self.inputs.tables, *self.inputs.places
+
+    @staticmethod
+    def of_tensors(tensors: Sequence[Any], weight: float, is_backward: bool) -> "Closed":
+        """What gave these tensors."""
+        frames, place, neurons, mask, *pairs = tensors
+        half = len(pairs) // 2
+        inputs = Inputs(tuple(pairs[:half]), tuple(pairs[half:]), mask)
+        return Closed(frames, weight, place, inputs, neurons, is_backward)
 
 
 def closed_gradient(

@@ -18,10 +18,15 @@ class _Select(torch.autograd.Function):
     The arithmetic form itself would round, and 0 * inf is NaN.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, is_open: Tensor, candidate: Tensor, held: Tensor) -> Tensor:
-        ctx.save_for_backward(is_open, candidate, held)
+    def forward(is_open: Tensor, candidate: Tensor, held: Tensor) -> Tensor:
         return torch.where(is_open > 0.5, candidate, held)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:  # noqa: ARG004
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:

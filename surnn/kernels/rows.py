@@ -5,6 +5,7 @@ through the rows once, in reverse, with slopes that were computed for all of the
 with the number of rows, not of frames.
 """
 
+import itertools
 from typing import Any, NamedTuple
 
 import torch
@@ -52,7 +53,14 @@ def run_rows(
         frames: (B, T) frame switch, whose gradient at closed frames is wanted; None: it is not.
         closed: these frames.
         is_tapped: the layer's output is held over closed frames and may be used there.
+
+    Raises:
+        ValueError: inside of a transform of torch.func.
     """
+    if torch._C._are_functorch_transforms_active():  # which torch's own refusal asks, too
+        raise ValueError(
+            'transforms of torch.func do not go through backend="packed"; use backend="reference", or torch.autograd'
+        )
     task = _Task(cell, layout, closed, is_tapped)
     output, *rest = _Rows.apply(task, rows, gate, frames, *weights, *state)  # type: ignore[no-untyped-call]
     final, tap = rest[: cell.num_parts], rest[cell.num_parts]
@@ -76,25 +84,29 @@ class _Rows(torch.autograd.Function):
             parts: State = (run_stock(cell, rows, state, weights, layout)[0],)
         else:
             parts = _select_rows(cell, rows, state, weights, layout, gate if has_neurons else None)
-        ctx.task, ctx.num_neurons, ctx.has_gate = task, state[0].shape[-1], gate is not None
-        ctx.save_for_backward(rows, gate, frames, *weights, *state, *parts)
+        closed = task.closed if ctx.needs_input_grad[3] else None
+        ctx.cell, ctx.layout = cell, layout
+        ctx.how = None if closed is None else (closed.weight, closed.is_backward)
+        of_closed = () if closed is None else closed.tensors()
+        ctx.save_for_backward(rows, gate, frames, *weights, *state, *parts, *of_closed)
         ctx.set_materialize_grads(False)
         final = tuple(torch.cat(pair)[layout.last] for pair in zip(state, parts, strict=True))
         tap = None
-        if task.is_tapped and task.closed is not None:
-            tap = rows.new_zeros(()).expand(*task.closed.frames.shape, state[0].shape[-1])
+        if task.is_tapped and closed is not None:
+            tap = rows.new_zeros(()).expand(*closed.frames.shape, state[0].shape[-1])
         return parts[0], *final, tap
 
     @staticmethod
     def backward(ctx: Any, by_output: Tensor | None, *by_rest: Tensor | None) -> Any:
-        task: _Task = ctx.task
-        cell, layout = task.cell, task.layout
+        if torch.is_grad_enabled():
+            raise ValueError(
+                'second derivatives (create_graph=True) do not go through backend="packed"; use backend="reference"'
+            )
+        cell, layout = ctx.cell, ctx.layout
         rows, gate, frames, *rest = ctx.saved_tensors
-        weights, state, parts = (
-            Weights(*rest[:4]),
-            tuple(rest[4 : 4 + cell.num_parts]),
-            tuple(rest[4 + cell.num_parts :]),
-        )
+        ends = itertools.accumulate((4, cell.num_parts, cell.num_parts))
+        weights, state, parts, of_closed = (rest[a:b] for a, b in itertools.pairwise((0, *ends, len(rest))))
+        weights, state, parts = Weights(*weights), tuple(state), tuple(parts)
         by_final, by_tap = by_rest[: cell.num_parts], by_rest[cell.num_parts]
 
         read = rows[layout.source]  # from here on rows lie step by step
@@ -120,13 +132,14 @@ class _Rows(torch.autograd.Function):
             by_gate = _unordered(sum(products[1:], products[0]), layout)
             by_gate = by_gate if takes is not None else by_gate.sum(-1, keepdim=True)
         by_frames = None
-        if frames is not None and needs[3] and task.closed is not None:
+        if frames is not None and ctx.how is not None:
             held = tuple(torch.cat(pair) for pair in zip(state, parts, strict=True))
             entering = tuple(
                 torch.cat((first, _unordered(later, layout)))
                 for first, later in zip(back.by_before, back.entering, strict=True)
             )
-            by_frames = closed_gradient(task.closed, cell, weights, held, entering, by_tap).to(frames.dtype)
+            closed = Closed.of_tensors(of_closed, *ctx.how)
+            by_frames = closed_gradient(closed, cell, weights, held, entering, by_tap).to(frames.dtype)
         has_biases = weights.bias_ih is not None
         by_weights = (
             by_frame.T @ read,

@@ -8,6 +8,21 @@ from torch import Tensor
 from surnn.cells import Cell, State, Weights
 from surnn.layout import Layout
 
+CUDNN_MODES = {"rnn_relu": 0, "rnn_tanh": 1, "lstm": 2, "gru": 3}
+
+
+def lay_end_to_end(cell: Cell, weights: Weights) -> None:
+    """Put the weights of one cuDNN call into one piece of memory; else it warns, and copies them at every call."""
+    flat = [tensor for tensor in weights if tensor is not None]
+    if not torch.backends.cudnn.is_acceptable(flat[0]):  # type: ignore[no-untyped-call]
+        return
+    mode, input_size, hidden_size = CUDNN_MODES[cell.name], weights.weight_ih.shape[1], weights.weight_hh.shape[1]
+    no_projection, num_layers, batch_first, bidirectional = 0, 1, True, False
+    with torch.no_grad(), torch.cuda.device(flat[0].device):
+        torch._cudnn_rnn_flatten_weight(
+            flat, len(flat), input_size, mode, hidden_size, no_projection, num_layers, batch_first, bidirectional
+        )
+
 
 def run_stock(cell: Cell, rows: Tensor, state: State, weights: Weights, layout: Layout) -> tuple[Tensor, State]:
     """One layer and direction over rows, every one of them a step.

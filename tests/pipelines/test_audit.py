@@ -317,7 +317,7 @@ def test_a_late_start_shifts_times_and_not_what_is_drawn(model: Model) -> None:
     decode = model._decoder(None)
     auditor = audit_module.Auditor(line, grid, decode, share=1.0, seed=b"", peak_delays_seconds=[0.05])
     track = line.follow(model_module.array_blocks(samples, RATE_HZ, RATE_HZ, start_seconds=900.5), watcher=auditor)
-    late = auditor.audit(decode(track.held, track.grid))
+    late = auditor.audit(decode(track.held, track.grid, track.seconds))
     assert [missed.window for missed in late.missed] == [missed.window for missed in early.missed]
     for one, other in zip(late.missed, early.missed, strict=True):
         assert one.event.offset_seconds == pytest.approx(other.event.offset_seconds + 900.5)

@@ -311,7 +311,7 @@ def test_an_audit_opens_what_any_featurizer_can_give(kind: str, monkeypatch: pyt
     line, samples = make_line(kind), noise(21.0)
     opened: list[Held] = []
 
-    def decode(held: Held, grid: Grid) -> list[Event]:  # noqa: ARG001
+    def decode(held: Held, grid: Grid, seconds: float) -> list[Event]:  # noqa: ARG001
         opened.append(held)
         return []
 

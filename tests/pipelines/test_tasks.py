@@ -1,17 +1,23 @@
 """Targets of keyword spotting, against hand-worked frames."""
 
+from pathlib import Path
+
 import torch
 
 from featurizers import Grid
-from pipelines.events import Event
+from pipelines.events import Event, Recording
 from pipelines.tasks import KeywordSpotting
 
 GRID = Grid(0.1)
 
 
+def recording(*events: Event) -> Recording:
+    return Recording(Path("a.flac"), events)
+
+
 def wanted(task: KeywordSpotting, events: list[Event], grid: Grid = GRID) -> tuple[list[int], list[int], list[int]]:
     """Frames asked to be 1, frames asked nothing, frames asked open, for the first of two labels."""
-    targets = task.targets(events, ("go", "stop"), grid, 20)
+    targets = task.targets(recording(*events), ("go", "stop"), grid, 20)
     columns = (targets.labels[:, 0], targets.weights[:, 0] == 0, targets.switch)
     ones, free, is_open = (values.nonzero()[:, 0].tolist() for values in columns)
     return ones, free, is_open
@@ -40,7 +46,9 @@ def test_the_grids_origin_is_the_recordings_start() -> None:
 
 
 def test_other_labels_and_unknown_ones_ask_nothing_of_a_label() -> None:
-    targets = KeywordSpotting().targets([Event(0.5, 0.8, "stop"), Event(1, 1.2, "tea")], ("go", "stop"), GRID, 20)
+    targets = KeywordSpotting().targets(
+        recording(Event(0.5, 0.8, "stop"), Event(1, 1.2, "tea")), ("go", "stop"), GRID, 20
+    )
     assert torch.equal(targets.labels[:, 0], torch.zeros(20))
     assert torch.equal(targets.weights[:, 0], torch.ones(20))
     assert targets.labels[:, 1].any()

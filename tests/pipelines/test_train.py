@@ -32,6 +32,9 @@ def frames_of(lengths: list[int], seed: int = 0) -> Frames:
     return Frames(glance.half(), glance.half(), labels, weights, switch, torch.tensor(lengths), starts)
 
 
+FRAMES = frames_of([400])
+
+
 def line_of(gate: EventGate | Open) -> Line:
     torch.manual_seed(0)
     return Line(
@@ -86,14 +89,14 @@ def test_opening_a_frame_changes_all_scores_that_then_hold_it() -> None:
 
 
 def crop_of(num_frames: int = 40) -> Crop:
-    return next(crops(frames_of([400]), crop_frames=num_frames, batch_size=8, num_batches=1, seed=0))
+    return next(crops(FRAMES, crop_frames=num_frames, batch_size=8, num_batches=1, seed=0))
 
 
 def test_the_task_reaches_the_switch_in_the_last_epochs_only(monkeypatch: pytest.MonkeyPatch) -> None:
     gate = EventGate(256, frame_budget=0.1)
     options = TrainOptions(max_epochs=4, straight_through_epochs=1, dense_share=0.0)
     for step, reaches in ((0, False), (74, False), (75, True), (99, True)):
-        lesson = Lesson(line_of(gate), options, total_steps=100)
+        lesson = Lesson(line_of(gate), FRAMES, options, total_steps=100)
         monkeypatch.setattr(Lesson, "global_step", property(lambda _, step=step: step))
         gate.zero_grad()
         lesson.forward_crop(crop_of())["task"].backward()
@@ -101,7 +104,7 @@ def test_the_task_reaches_the_switch_in_the_last_epochs_only(monkeypatch: pytest
 
 
 def test_an_open_gate_has_nothing_to_learn() -> None:
-    losses = Lesson(line_of(Open(256)), TrainOptions(), total_steps=10).forward_crop(crop_of())
+    losses = Lesson(line_of(Open(256)), FRAMES, TrainOptions(), total_steps=10).forward_crop(crop_of())
     assert set(losses) == {"task", "frames_open"}
     assert float(losses["frames_open"]) == 1.0
 

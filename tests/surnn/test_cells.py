@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from surnn import GRU, LSTM, RNN_RELU, RNN_TANH, Cell, Weights, candidate
+from surnn.cells import GRU, LSTM, RNN_RELU, RNN_TANH, Cell, Weights, candidate
 
 CELLS = [(RNN_TANH, torch.nn.RNNCell, {}), (RNN_RELU, torch.nn.RNNCell, {"nonlinearity": "relu"})]
 CELLS += [(GRU, torch.nn.GRUCell, {}), (LSTM, torch.nn.LSTMCell, {})]

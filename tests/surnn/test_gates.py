@@ -195,7 +195,7 @@ def test_autocast_changes_no_decision(name: str) -> None:
 
 # The compiler itself instantiates autograd functions.
 @pytest.mark.filterwarnings("ignore:.*Function.* should not be instantiated:DeprecationWarning")
-@pytest.mark.parametrize("name", ["random", "clockwork", "rhythm of neurons", "heartbeat of an event"])
+@pytest.mark.parametrize("name", ["heartbeat of an event", pytest.param("rhythm of neurons", marks=pytest.mark.slow)])
 def test_a_compiled_gate_decides_alike_with_the_same_gradients(name: str) -> None:
     gate, glance = gate_of(name), glance_of(2, 40)
     results = []

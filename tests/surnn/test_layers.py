@@ -15,11 +15,12 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from surnn import (
     EventGate,
+    Heartbeat,
     Packed,
     RandomGate,
     Restart,
+    Sampled,
     SuGRU,
-    SuLayer,
     SuLSTM,
     SuRNN,
     Switch,
@@ -27,7 +28,7 @@ from surnn import (
     pack,
     segment_starts,
 )
-from surnn.layer import Backend
+from surnn.layer import Backend, SuLayer
 
 F, H = 6, 9
 PAIRS: list[Any] = [
@@ -113,6 +114,63 @@ def test_weights_are_drawn_as_torch_draws_them(ours: Any, theirs: Any, options: 
     layer = ours(F, H, 2, bidirectional=True, **options).state_dict()
     assert list(layer) == list(stock)
     assert all(torch.equal(layer[name], value) for name, value in stock.items())
+
+
+@pytest.mark.parametrize(("ours", "theirs", "options"), PAIRS)
+def test_arguments_have_torchs_places_and_names(ours: Any, theirs: Any, options: Any) -> None:
+    bias, batch_first, dropout, bidirectional, proj_size = False, True, 0.1, True, 0
+    rest = (bias, batch_first, dropout, bidirectional, proj_size, "cpu", torch.float64)
+    own = (options.get("nonlinearity", "tanh"),) if theirs is nn.RNN else ()
+    stock, layer = theirs(F, H, 2, *own, *rest), ours(F, H, 2, *own, *rest)
+    for name in ("bias", "batch_first", "dropout", "bidirectional", *options):
+        assert getattr(layer, name) == getattr(stock, name)
+    assert {n: (p.shape, p.dtype) for n, p in layer.named_parameters()} == {
+        n: (p.shape, p.dtype) for n, p in stock.named_parameters()
+    }
+    named = {"num_layers": 2, "bias": True, "batch_first": True, "dropout": 0.1, "bidirectional": True}
+    assert ours(input_size=F, hidden_size=H, **named, **options, device="cpu", dtype=torch.float64).dropout == 0.1
+
+
+def test_a_taken_over_layer_is_in_the_mode_of_its_model_and_its_dropout_can_be_changed() -> None:
+    stock = nn.GRU(F, H, 2, dropout=0.3).eval()
+    assert SuGRU.from_torch(stock).training is False
+    assert SuGRU.from_torch(stock, dropout=0.0).dropout == 0
+
+
+def test_a_result_is_read_like_torchs_pair() -> None:
+    result = SuLSTM(F, H)(torch.randn(3, 1, F))
+    output, (h, c) = result
+    assert len(result) == 2
+    assert output is result[0] is result.output
+    assert h is result[1][0]
+    assert c is result[-1][1]
+
+
+class Foreign:
+    """A gate as the protocol has it, without `lengths`: open where the mean of this frame and some later ones is."""
+
+    lookback_frames = 0
+
+    def __init__(self, lookahead_frames: int) -> None:
+        self.lookahead_frames = lookahead_frames
+
+    def switch(self, glance: Tensor, first_frame: int = 0, among: Tensor | None = None) -> Switch:
+        del first_frame, among
+        later = nn.functional.pad(glance.mean(-1), (0, self.lookahead_frames)).unfold(1, 1 + self.lookahead_frames, 1)
+        return Switch((later.mean(-1) > 0).to(glance.dtype))
+
+
+@pytest.mark.parametrize("wrap", [lambda gate: gate, lambda gate: Heartbeat(gate, every=4)], ids=["plain", "heartbeat"])
+def test_a_gate_without_lengths_serves_ragged_streams_unless_it_would_see_padding(wrap: Callable[[Any], Any]) -> None:
+    frames, lengths = torch.randn(2, 12, F).double(), torch.tensor([12, 7])
+    layer = SuGRU(F, H, batch_first=True, dtype=torch.float64, gate=wrap(Foreign(0)))
+    together, alone = layer(frames, lengths=lengths), layer(frames[1:, :7])
+    assert_close(together.output[1:, :7], alone.output)
+    assert_close(together.state[:, 1:], alone.state)
+    layer.gate = wrap(Foreign(2))
+    assert layer(frames).output.shape == (2, 12, H)
+    with pytest.raises(ValueError, match="Foreign looks 2 frames ahead and would see padding"):
+        layer(frames, lengths=lengths)
 
 
 @KINDS
@@ -217,6 +275,23 @@ def test_packed_rows_in_blocks_equal_the_dense_scan(kind: Any, num_streams: int)
 
 
 @KINDS
+@pytest.mark.parametrize("backend", ["packed", "reference"])
+@pytest.mark.parametrize(("streams", "num_frames"), [(0, 4), (3, 0), (0, 0)])
+def test_no_streams_or_no_frames_are_a_case_like_others(
+    kind: Any, backend: Backend, streams: int, num_frames: int
+) -> None:
+    gate = EventGate(F, num_neurons=2 * H, level_frames=2)
+    layer = kind(F, H, 2, batch_first=True, bidirectional=True, restart=Restart(2, 2), gate=gate)
+    frames = torch.randn(streams, num_frames, F, requires_grad=True)
+    hx = tuple(torch.randn(4, streams, H) for _ in range(layer.cell.num_parts))
+    result = layer(frames, hx if len(hx) > 1 else hx[0], lengths=torch.full((streams,), num_frames), backend=backend)
+    (result.output.sum() + sum(part.sum() for part in as_parts(result.state)) + 0 * frames.sum()).backward()
+    assert result.output.shape == (streams, num_frames, 2 * H)
+    assert all(torch.equal(one, other) for one, other in zip(as_parts(result.state), hx, strict=True))
+    assert result.rates.to_dict().get("frame_share") is None
+
+
+@KINDS
 def test_no_rows_leave_the_state_as_it_is(kind: Any) -> None:
     layer = kind(F, H, 2)
     hx = tuple(torch.randn(2, 3, H) for _ in range(layer.cell.num_parts))
@@ -280,6 +355,10 @@ def zeros(*shape: int) -> Tensor:
     return torch.zeros(shape)
 
 
+def soft() -> Switch:
+    return Switch(zeros(1, 3), is_soft=True)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -296,7 +375,25 @@ def zeros(*shape: int) -> Tensor:
         (lambda layer: layer(zeros(1, 3, F), switch=Switch(zeros(1, 3), zeros(1, 3, 2))), r"switch\.neurons has shape"),
         (lambda layer: layer(zeros(1, 3, F), lengths=torch.tensor([4])), r"lengths=\[4\].*\[0, 3\]"),
         (lambda layer: layer(zeros(1, 3, F), lengths=torch.tensor([1, 2])), r"one per stream \(1\)"),
+        (lambda layer: layer(zeros(1, 3, F), lengths=[3]), "lengths is list; the rule is a tensor of whole numbers"),
+        (lambda layer: layer(zeros(1, 3, F), lengths=torch.tensor([3.0])), "lengths is torch.float32"),
         (lambda layer: layer(zeros(1, 3, F), backend="cudnn"), 'backend="cudnn" must be'),
+        (lambda layer: layer(zeros(1, 3, F), closed_frames="sampled"), 'closed_frames="sampled" must be'),
+        (lambda layer: layer(zeros(1, 3, F), closed_frames=Sampled(zeros(1, 4) > 0, 0.5)), r"shape \(1, 4\)"),
+        (lambda layer: layer(zeros(1, 3, F), closed_frames=Sampled(zeros(1, 3), 0.5)), "type torch.float32"),
+        (lambda layer: layer(zeros(1, 3, F), closed_frames=Sampled(zeros(1, 3) > 0, 0.0)), "probability=0.0"),
+        (
+            lambda layer: layer(zeros(1, 3, F), closed_frames=Sampled(zeros(1, 3) > 0, 0.5), backend="reference"),
+            'is for backend="packed"',
+        ),
+        (
+            lambda layer: layer(zeros(1, 3, F), switch=soft(), closed_frames=Sampled(zeros(1, 3) > 0, 0.5)),
+            'is for backend="packed"',
+        ),
+        (
+            lambda layer: layer(zeros(1, 3, F), switch=soft(), closed_frames="confidence"),
+            "is for hard switches, and this one is soft",
+        ),
         (
             lambda layer: layer(Packed(zeros(2, F), torch.arange(2), torch.tensor([2])), switch=Switch(zeros(1, 2))),
             "Packed input has its own lengths",
@@ -316,6 +413,7 @@ def zeros(*shape: int) -> Tensor:
         (lambda _: SuGRU(F, H, bidirectional=True, restart=Restart()), "never restarts"),
         (lambda _: SuRNN(F, H, nonlinearity="gelu"), 'nonlinearity="gelu"'),
         (lambda _: SuGRU.from_torch(nn.LSTM(F, H)), "takes the weights of gru; this module is lstm"),
+        (lambda _: SuLSTM(F, H, proj_size=3), "proj_size=3: projected states are not supported"),
         (lambda _: SuLSTM.from_torch(nn.LSTM(F, H, proj_size=3)), "proj_size=3"),
     ],
 )

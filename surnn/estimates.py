@@ -1,4 +1,4 @@
-"""Some of the closed frames, drawn at random, to learn from."""
+"""Cheaper gradients for the switches of closed frames than the exact one."""
 
 import torch
 from torch import Tensor
@@ -31,3 +31,20 @@ def sample_closed(
     if lengths is not None:
         drawn &= frames_within(lengths.to(frames.device), frames.shape[1])
     return Sampled(drawn, probability)
+
+
+def confident(output: Tensor, frames: Tensor, lengths: Tensor | None) -> Tensor:
+    """The output itself, whose gradient tells the switch of each frame: of the output at an open frame, or less of it.
+
+    Args:
+        output: (B, T, H), held over closed frames.
+        frames: (B, T) frame switch, to which the gradient goes.
+        lengths: (B,) frames per stream; padding gets no gradient. None: no padding.
+
+    Source: confidence scores of H-Net, arXiv:2507.07955, section 2.2.2: output times p at open, 1 - p at closed frames.
+    """
+    confidence = torch.where(frames > 0.5, frames, -frames)
+    if lengths is not None:
+        within = frames_within(lengths.to(frames.device), frames.shape[1])
+        confidence = torch.where(within, confidence, confidence.new_zeros(()))
+    return output * (1 + confidence - confidence.detach())[..., None].to(output.dtype)

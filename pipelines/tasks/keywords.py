@@ -1,123 +1,21 @@
-"""What a task is: targets to train on, events to decode, how well that is done."""
+"""Words in long audio: what a score should do, and what counts as found."""
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
 
 from featurizers import Grid
 
-from .decoding import decode_peaks
-from .events import Event, Recording
-from .heads import Held, scores_at
-from .keywords import Decision, Tuning, keyword_figures, placements_of_decisions, results_of, tune_keywords
-from .line import Track
-from .metrics import match_detections, operating_curve
-from .recipe import EvaluateOptions
-
-
-class Targets(NamedTuple):
-    """What training wants of the T frames of one recording.
-
-    Args:
-        labels: (T, C) in {0, 1}.
-        weights: (T, C); 0 where nothing is asked.
-        switch: (T,) in {0, 1}; frames that the helping loss wants open.
-    """
-
-    labels: Tensor
-    weights: Tensor
-    switch: Tensor
-
-
-class Judged(NamedTuple):
-    """The test split, walked.
-
-    Args:
-        recordings: what is true.
-        tracks: of each, with the switch.
-        dense_tracks: of each, with everything open.
-        labels: C names.
-        tuning: what the task decided on the validation split.
-    """
-
-    recordings: Sequence[Recording]
-    tracks: Sequence[Track]
-    dense_tracks: Sequence[Track]
-    labels: Sequence[str]
-    tuning: Any
-
-
-class Moment(NamedTuple):
-    """A miss or a false alarm worth looking at.
-
-    Args:
-        recording: which of the judged recordings.
-        event: the true event missed, or the event found where there is none.
-        score: of the detection, or the best score near the missed event, as a probability.
-        is_miss: missed, or false alarm.
-    """
-
-    recording: int
-    event: Event
-    score: float
-    is_miss: bool
-
-
-class Task(Protocol):
-    """What is looked for: what to train, what counts as found, how well that is done.
-
-    decision: a NamedTuple of numbers, which a bundle keeps for every label.
-    title: of the report.
-    """
-
-    decision: type[Any]
-    title: str
-
-    def targets(self, events: Sequence[Event], labels: Sequence[str], grid: Grid, num_frames: int) -> Targets:
-        """Targets of one recording; event times are on the media clock, as is the grid's origin."""
-        ...
-
-    def decode(
-        self,
-        held: Held,
-        grid: Grid,
-        labels: Sequence[str],
-        decisions: Mapping[str, Any],
-        min_score: float | None = None,
-    ) -> list[Event]:
-        """The events of one recording, sorted by onset; `min_score` takes the place of every threshold."""
-        ...
-
-    def tune(
-        self,
-        tracks: Sequence[Track],
-        dense_tracks: Sequence[Track],
-        recordings: Sequence[Recording],
-        labels: Sequence[str],
-        options: EvaluateOptions,
-    ) -> Any:
-        """What validation recordings decide: something with `decisions`, by label, and what the task needs besides."""
-        ...
-
-    def metrics(self, judged: Judged) -> dict[str, float]:
-        """Flat figures, over all recordings and again per kind, the dense twin's among them; see docs/metrics.md."""
-        ...
-
-    def headline(self, metrics: Mapping[str, float], kind: str = "") -> str:
-        """How well it does, in the words of a user, over all recordings or those of a kind."""
-        ...
-
-    def moments(self, judged: Judged, number: int) -> list[Moment]:
-        """The worst mistakes."""
-        ...
-
-    def plots(self, folder: Path, judged: Judged) -> list[tuple[Path, str]]:
-        """Draws what shows the task's quality: PNG files with captions."""
-        ...
+from ..decoding import decode_peaks
+from ..events import Event, Recording
+from ..heads import Held, scores_at
+from ..keywords import Decision, Tuning, keyword_figures, placements_of_decisions, results_of, tune_keywords
+from ..line import Track
+from ..metrics import match_detections, operating_curve
+from ..recipe import EvaluateOptions
+from .contract import Judged, Moment, Targets
 
 
 class KeywordSpotting:
@@ -149,8 +47,9 @@ class KeywordSpotting:
         self.before_seconds, self.after_seconds, self.slack_seconds = before_seconds, after_seconds, slack_seconds
         self.open_before_seconds, self.open_after_seconds = open_before_seconds, open_after_seconds
 
-    def targets(self, events: Sequence[Event], labels: Sequence[str], grid: Grid, num_frames: int) -> Targets:
+    def targets(self, recording: Recording, labels: Sequence[str], grid: Grid, num_frames: int) -> Targets:
         """Targets of one recording; event times are on the media clock, as is the grid's origin."""
+        events = recording.events
         wanted = torch.zeros(num_frames, len(labels))
         weights = torch.ones(num_frames, len(labels))
         switch = torch.zeros(num_frames)
@@ -183,6 +82,7 @@ class KeywordSpotting:
         self,
         held: Held,
         grid: Grid,
+        seconds: float,  # noqa: ARG002 (peaks lie on open frames)
         labels: Sequence[str],
         decisions: Mapping[str, Decision],
         min_score: float | None = None,
@@ -233,7 +133,7 @@ class KeywordSpotting:
         return worst_moments(judged, number)
 
     def plots(self, folder: Path, judged: Judged) -> list[tuple[Path, str]]:
-        from .plots import plot_operating_curve  # brings matplotlib, which tagging need not wait for
+        from ..plots import plot_operating_curve  # brings matplotlib, which tagging need not wait for
 
         tuning, path = judged.tuning, folder / "operating_curve.png"
         results, dense_results = (
