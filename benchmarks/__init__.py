@@ -11,6 +11,7 @@ rivals.py        ... the simpler ways
 paired.py        ... several seeds, one interval
 speed.py         what a model takes from file to events, and what its switch costs
 timing.py        ... walks to be timed, frames to be counted
+encoder.py       what recurrent layers cost beside torch's, by share of open frames
 intervals.py     intervals for shares and rates
 report.py        tables, results.json, the machine
 """

@@ -39,6 +39,11 @@ def seconds_text(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def one_line(text: str) -> str:
+    """The text with whatever does not show (line ends, bytes that are not UTF-8) written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class Step:
     """One piece of work in progress: `advance` it as parts are done.
 
@@ -46,15 +51,32 @@ class Step:
     end.
     """
 
-    def __init__(self, what: str, total: float | None, unit: str, stream: TextIO, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        what: str,
+        total: float | None,
+        unit: str,
+        stream: TextIO,
+        clock: Callable[[], float],
+        *,
+        guesses_time: bool = True,
+    ) -> None:
         self._what, self._total, self._unit, self._stream, self._clock = what, total, unit, stream, clock
         self._begun = self._told = clock()
         self._done = 0.0
         self._note = ""
         self._bar: tqdm[Any] | None = None
         if stream.isatty():
+            own = None if guesses_time else "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit}{postfix}"
             self._bar = tqdm(
-                desc=what, total=total, unit=unit, file=stream, delay=BAR_AFTER_SECONDS, leave=False, dynamic_ncols=True
+                desc=what,
+                total=total,
+                unit=unit,
+                file=stream,
+                delay=BAR_AFTER_SECONDS,
+                leave=False,
+                dynamic_ncols=True,
+                bar_format=own,
             )
 
     def advance(self, amount: float = 1, note: str = "") -> None:
@@ -63,7 +85,7 @@ class Step:
         self._note = note or self._note
         if self._bar is not None:
             if note:
-                self._bar.set_postfix_str(note, refresh=False)
+                self._bar.set_postfix_str(note, refresh=amount == 0)
             self._bar.update(amount)
         elif self._clock() - self._told >= LINE_EVERY_SECONDS:
             self._told = self._clock()
@@ -108,10 +130,15 @@ class Progress:
                 print(text, file=self._stream, flush=True)
 
     @contextlib.contextmanager
-    def step(self, what: str, total: float | None = None, unit: str = "") -> Iterator[Step]:
-        """Work of `total` units (None: unknown), to be counted with `Step.advance` while the block runs."""
+    def step(
+        self, what: str, total: float | None = None, unit: str = "", *, guesses_time: bool = True
+    ) -> Iterator[Step]:
+        """Work of `total` units (None: unknown), to be counted with `Step.advance` while the block runs.
+
+        A bar guesses speed and time left from the count; without `guesses_time` that is left to the notes.
+        """
         stream = open(os.devnull, "w") if self._quiet else self._stream  # noqa: SIM115 (closed below)
-        step = Step(what, total, unit, stream, self._clock)
+        step = Step(what, total, unit, stream, self._clock, guesses_time=guesses_time)
         is_done = False
         try:
             yield step

@@ -11,6 +11,8 @@ from featurizers import Grid
 from .events import Event
 from .heads import Held, scores_at
 
+BLOCK_ROWS = 16_384  # so that a day takes no more memory than an hour
+
 
 class Placement(NamedTuple):
     """Where an event lies relative to the end of its peak frame, learned on the validation split.
@@ -49,6 +51,7 @@ def decode_peaks(
     thresholds: Mapping[str, float] | float,
     placements: Mapping[str, Placement] | None = None,
     separation_seconds: float = 0.5,
+    block_rows: int = BLOCK_ROWS,
 ) -> list[Event]:
     """One event per peak whose probability reaches its label's threshold, sorted by onset.
 
@@ -59,17 +62,25 @@ def decode_peaks(
         thresholds: probability in [0, 1] per label, or one for all.
         placements: where the event lies relative to its peak, per label.
         separation_seconds: of two peaks of one label nearer than this, the higher stands.
+        block_rows: open frames that are looked at together; changes memory and nothing else.
     """
-    probability = held.level.sigmoid()
-    limits = [thresholds[label] if isinstance(thresholds, Mapping) else thresholds for label in labels]
-    wanted = is_peak(held, grid, round(separation_seconds / grid.hop_seconds))
-    wanted &= probability >= torch.tensor(limits, dtype=probability.dtype)
+    limits = torch.tensor(
+        [thresholds[label] if isinstance(thresholds, Mapping) else thresholds for label in labels],
+        dtype=held.level.dtype,
+    )
+    separation_frames = round(separation_seconds / grid.hop_seconds)
     events = []
-    for row, column in wanted.nonzero().tolist():
-        label = labels[column]
-        place = (placements or {}).get(label, Placement())
-        end = grid.onset_seconds(int(held.index[row]) + 1)
-        onset = max(grid.origin_seconds, end - place.onset_delay_seconds)
-        offset = max(onset, end - place.offset_delay_seconds)
-        events.append(Event(onset, offset, label, float(probability[row, column])))
+    for first in range(0, len(held.index), block_rows):
+        begin = max(0, first - separation_frames)  # frames are rows or more apart: all that can matter lies within
+        near = Held(*(part[begin : first + block_rows + separation_frames] for part in held))
+        block = slice(first - begin, first - begin + block_rows)
+        probability, index = near.level[block].sigmoid(), near.index[block]
+        wanted = is_peak(near, grid, separation_frames)[block] & (probability >= limits)
+        for row, column in wanted.nonzero().tolist():
+            label = labels[column]
+            place = (placements or {}).get(label, Placement())
+            end = grid.onset_seconds(int(index[row]) + 1)
+            onset = max(grid.origin_seconds, end - place.onset_delay_seconds)
+            offset = max(onset, end - place.offset_delay_seconds)
+            events.append(Event(onset, offset, label, float(probability[row, column])))
     return sorted(events)

@@ -55,6 +55,24 @@ def test_peaks_are_those_of_the_dense_curve(rows: dict[int, tuple[float, float]]
         assert set(brute) <= set(rows)
 
 
+@given(
+    st.dictionaries(
+        st.integers(0, 30), st.tuples(st.integers(-3, 3).map(float), st.sampled_from([0.0, 0.25, 4.0])), min_size=1
+    ),
+    st.sampled_from([0.0, 0.5, 1.5, 4.0]),
+    st.integers(1, 5),
+)
+def test_events_do_not_depend_on_how_many_frames_are_looked_at_together(
+    rows: dict[int, tuple[float, float]], separation_seconds: float, block_rows: int
+) -> None:
+    held = held_of(dict(sorted(rows.items())))
+    whole, cut = (
+        decode_peaks(held, GRID, ["a"], thresholds=0.2, separation_seconds=separation_seconds, block_rows=number)
+        for number in (1000, block_rows)
+    )
+    assert cut == whole
+
+
 def test_a_lower_score_on_the_slope_of_a_held_one_is_no_peak() -> None:
     # frame 0 says 5 and falls by 0.5 a frame: 3.5 is still held when frame 4 says 3, and 0 when frame 10 does
     assert is_peak(held_of({0: (5.0, 1.0), 4: (3.0, 1.0)}), GRID, 2)[:, 0].tolist() == [True, False]

@@ -1,0 +1,215 @@
+"""One file tagged: its events, or why there are none."""
+
+import contextlib
+import dataclasses
+import errno
+import math
+import os
+import re
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from pipelines.console import one_line
+from pipelines.errors import UsageError
+from pipelines.events import Event
+
+from .outcomes import Outcome, Task, file_state
+
+if TYPE_CHECKING:  # imported late, because it brings torch, which the job itself does not need
+    from pipelines.results import Events
+
+MEDIA_ENDING = re.compile(
+    r".*\.(3gp|aac|ac3|aif[cf]?|alac|amr|ape|au|avi|caf|flac|flv|m4[abv]|mk[av]|mov|mp[234]|mpe?g|mts|og[ag]|opus"
+    r"|rf64|snd|ts|w64|wav|webm|wma|wmv|wv)",
+    re.IGNORECASE | re.DOTALL,
+)
+# The file system's trouble, not the file's: worth another try when the job is run again.
+_OUT_OF_REACH = {
+    *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EIO, errno.ESTALE, errno.ETIMEDOUT),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+}
+
+
+class Tagger(Protocol):
+    """What finds events in files; pipelines.Model is one."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def tag(self) -> Callable[..., "Events"]:
+        """As pipelines.Model.tag: called with a path, channel, min_score, gate, progress, and perhaps audit_share."""
+
+
+class Settings(NamedTuple):
+    """What decides the results beside the model.
+
+    Args:
+        min_score: one threshold in [0, 1] instead of the model's own.
+        gate: "learned", or "open" to skip nothing.
+        channel: the one to hear; None: the mean of all.
+        merge_gap_seconds: events of one label with no more than this between them become one; None: they stay apart.
+        audit_share: share of closed frames that are opened at random, to estimate what the switch missed.
+    """
+
+    min_score: float | None = None
+    gate: str = "learned"
+    channel: int | None = None
+    merge_gap_seconds: float | None = None
+    audit_share: float = 0.0
+
+    def check(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            UsageError: with the value and the rule.
+        """
+        if self.min_score is not None and not 0 <= self.min_score <= 1:
+            raise UsageError(f"min-score {self.min_score:g} must lie in [0, 1]; it is a probability")
+        if self.gate not in ("learned", "open"):
+            raise UsageError(f"gate {self.gate!r} must be 'learned' (the model's own switch) or 'open' (no skipping)")
+        if self.channel is not None and self.channel < 0:
+            raise UsageError(f"channel {self.channel} must be 0 or more")
+        if self.merge_gap_seconds is not None and not self.merge_gap_seconds >= 0:
+            raise UsageError(f"merge-gap {self.merge_gap_seconds:g} must be 0 seconds or more")
+        if not 0 <= self.audit_share <= 1:
+            raise UsageError(f"audit {self.audit_share:g} must lie in [0, 1]; it is a share of the closed time")
+
+
+class Failure(NamedTuple):
+    """Why a file has no events.
+
+    Args:
+        reason: to be put behind its name.
+        is_expected: it was never meant to be tagged: a file without sound in a folder.
+        is_out_of_reach: the file system did not give it, which may change though the file does not.
+        read_seconds: what was read of it.
+    """
+
+    reason: str
+    is_expected: bool = False
+    is_out_of_reach: bool = False
+    read_seconds: float = 0.0
+
+
+def tag_file(
+    tagger: Tagger, settings: Settings, path: str, is_named: bool, heard: Callable[[float], None]
+) -> "Events | Failure":
+    """The events of a file, whatever it holds; faults of the tagger are failures of the file.
+
+    Args:
+        tagger, settings: how to tag.
+        path: of the file.
+        is_named: by the user, who then means it to be tagged.
+        heard: told now and then how many seconds were heard.
+    """
+    if not is_named and os.path.exists(path) and not os.path.isfile(path):
+        return Failure("is no regular file", is_expected=True)  # to open a pipe would be to wait for its writer
+    audit: dict[str, Any] = {"audit_share": settings.audit_share} if settings.audit_share else {}
+    try:
+        events = tagger.tag(
+            path, channel=settings.channel, min_score=settings.min_score, gate=settings.gate, progress=heard, **audit
+        )
+        found = events.events
+        for event in found:
+            if not math.isfinite(event.onset_seconds + event.offset_seconds + event.score):
+                raise ValueError(f"the model answered {event}")
+        if settings.merge_gap_seconds is not None:
+            found = tuple(merge_events(found, settings.merge_gap_seconds))
+        channel = settings.channel or 0
+        return dataclasses.replace(events, events=tuple(event._replace(channel=channel) for event in found))
+    except Exception as error:
+        return _failure(error, path, is_named)
+
+
+def _failure(error: Exception, path: str, is_named: bool) -> Failure:
+    if isinstance(error, OSError):
+        return Failure(one_line(error.strerror or str(error)), is_out_of_reach=_is_out_of_reach(error, path))
+    from featurizers import MediaError
+
+    if isinstance(error, MediaError):
+        is_expected = not (is_named or error.read_seconds or MEDIA_ENDING.fullmatch(path))
+        reason = one_line(str(error).removeprefix(path).lstrip(": "))
+        return Failure(reason, is_expected, _is_out_of_reach(error, path), error.read_seconds)
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    fault = f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})"
+    return Failure(one_line(f"a fault in the program: {fault}"))
+
+
+def merge_events(events: Iterable[Event], gap_seconds: float) -> list[Event]:
+    """Events of one label with at most `gap_seconds` between them joined into one, with the highest score; by onset."""
+    merged: list[Event] = []
+    last: dict[str, int] = {}  # where each label's latest event lies
+    for event in sorted(events):
+        place = last.get(event.label)
+        if place is not None and event.onset_seconds - merged[place].offset_seconds <= gap_seconds:
+            before = merged[place]
+            merged[place] = before._replace(
+                offset_seconds=max(before.offset_seconds, event.offset_seconds), score=max(before.score, event.score)
+            )
+        else:
+            last[event.label] = len(merged)
+            merged.append(event)
+    return merged
+
+
+def outcome_of(tagger: Tagger, settings: Settings, task: Task, heard: Callable[[float], None]) -> Outcome:
+    """`tag_file` for the journal."""
+    size, mtime_ns = file_state(task.path)  # before it is read: a file that is still being written counts as changed
+    begun = time.perf_counter()
+    tagged = tag_file(tagger, settings, task.path, task.is_named, heard)
+    if isinstance(tagged, Failure):
+        if tagged.is_out_of_reach:
+            size = mtime_ns = None
+        return Outcome(
+            task.number,
+            "skipped" if tagged.is_expected else "failed",
+            tagged.reason,
+            size,
+            mtime_ns,
+            seconds=tagged.read_seconds,
+            work_seconds=time.perf_counter() - begun,
+        )
+    return Outcome(
+        task.number,
+        "done",
+        "",
+        size,
+        mtime_ns,
+        tagged.seconds,
+        tagged.frames_open,
+        time.perf_counter() - begun,
+        _recording_start(task.path),
+        None if tagged.audit is None else tagged.audit.to_json(),
+        tagged.events,
+    )
+
+
+def _is_out_of_reach(error: Exception, path: str) -> bool:
+    system = error if isinstance(error, OSError) else error.__cause__
+    return (isinstance(system, OSError) and system.errno in _OUT_OF_REACH) or not os.path.exists(path)
+
+
+def _recording_start(path: str) -> str:
+    """When the recording began, as its name or container tells."""
+    from pipelines.exports import recording_start
+
+    return recording_start(path, _metadata(path))
+
+
+def _metadata(path: str) -> dict[str, str]:
+    """Tags of the container and of its first audio stream; none of what no container is."""
+    import av
+
+    found: dict[str, str] = {}
+    with (
+        contextlib.suppress(av.FFmpegError),
+        av.open(f"file:{path}", metadata_errors="replace", container_options={"protocol_whitelist": "file"}) as media,
+    ):
+        found |= media.metadata
+        for stream in media.streams.audio[:1]:
+            found |= stream.metadata
+    return found
