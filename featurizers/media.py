@@ -154,6 +154,8 @@ def open_audio(path: str | os.PathLike[str], rate_hz: int, *, channel: int | Non
             kinds = sorted({stream.type for stream in container.streams}) or ["nothing that FFmpeg knows"]
             raise MediaError(f"{name} has no audio stream; it holds {', '.join(kinds)}")
         stream = container.streams.audio[0]
+        if stream.codec_context is None:
+            raise MediaError(f"{name} has an audio stream in a codec that FFmpeg does not know")
         stream.codec_context.thread_count = 1
         frames = _frames(container, stream, Path(path))
         first = next(frames, None)

@@ -25,7 +25,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import nbinom  # type: ignore[import-untyped]
 from torch import Tensor
 
 from featurizers import Grid
@@ -179,6 +178,8 @@ def interval(groups: Sequence[int], share: float, crowd: float = 1.0) -> tuple[f
         share: in (0, 1].
         crowd: size of the next group that might have been heard.
     """
+    from scipy.stats import nbinom  # type: ignore[import-untyped]  # takes seconds, for which nothing else need wait
+
     num, squares = float(sum(groups)), float(sum(size**2 for size in groups))
     crowd = max(crowd, 1.0, *groups)
 

@@ -10,7 +10,6 @@ The dense twin is the same walk with an open gate: one run per block, the same g
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import torch
@@ -65,24 +64,38 @@ class Track(NamedTuple):
     seconds: float
 
 
-def _joined(parts: list[Tensor], empty: Tensor) -> Tensor:
-    """All parts as one tensor; the list lets go of them, so that a day of levels is not kept twice."""
-    whole = torch.cat(parts) if parts else empty
-    parts.clear()
-    return whole
+class _Column:
+    """Rows that are added block by block, in one piece of memory that doubles when it is full.
+
+    A list of small tensors, day-long, would leave holes all over the heap.
+    """
+
+    def __init__(self, *shape: int, dtype: torch.dtype = torch.float32) -> None:
+        self._rows, self._length = torch.empty(0, *shape, dtype=dtype), 0
+
+    def add(self, rows: Tensor) -> None:
+        length = self._length + len(rows)
+        if length > len(self._rows):
+            larger = self._rows.new_empty(max(length, 2 * len(self._rows)), *self._rows.shape[1:])
+            larger[: self._length] = self._rows[: self._length]
+            self._rows = larger
+        self._rows[self._length : length] = rows
+        self._length = length
+
+    def whole(self) -> Tensor:
+        """All rows."""
+        return self._rows[: self._length]
 
 
-@dataclass
 class _Walk:
     """What a walk over one recording remembers between blocks."""
 
-    carry: Carry
-    is_open: list[Tensor] = field(default_factory=list)
-    logits: list[Tensor] = field(default_factory=list)
-    index: list[Tensor] = field(default_factory=list)
-    level: list[Tensor] = field(default_factory=list)
-    decay: list[Tensor] = field(default_factory=list)
-    frames_featurized: int = 0
+    def __init__(self, carry: Carry, num_labels: int) -> None:
+        self.carry = carry
+        self.is_open, self.index = _Column(dtype=torch.bool), _Column(dtype=torch.int64)
+        self.level, self.decay, self.logits = _Column(num_labels), _Column(num_labels), _Column()
+        self.has_logits = False
+        self.frames_featurized = 0
 
 
 class Block(NamedTuple):
@@ -228,9 +241,10 @@ class Line(nn.Module):
         decided = slice(block.first_frame - start, block.first_frame - start + block.num_frames)
         switch = gate.switch(seen[None], start)
         is_open = switch.frames[0, decided] > 0
-        walk.is_open.append(is_open)
+        walk.is_open.add(is_open)
         if switch.logits is not None:
-            walk.logits.append(switch.logits[0, decided])
+            walk.logits.add(switch.logits[0, decided])
+            walk.has_logits = True
         index, carry = is_open.nonzero()[:, 0] + block.first_frame, walk.carry
         features = torch.zeros(0, self.featurizer.size)
         if index.numel():
@@ -244,9 +258,9 @@ class Line(nn.Module):
         walk.carry = answer.carry
         if answer.index.numel():
             level, decay = self.head(answer.hidden)
-            walk.index.append(answer.index)
-            walk.level.append(level)
-            walk.decay.append(decay)
+            walk.index.add(answer.index)
+            walk.level.add(level)
+            walk.decay.add(decay)
 
     def reopen(self, block: Block, decided: Decided, first_frame: int, end_frame: int) -> Held:
         """What the line would have said of frames [first, end), had all of them been open, and before them its own.
@@ -278,7 +292,7 @@ class Line(nn.Module):
         """
         gate = self.gate if gate is None else gate
         left, right = context_frames(self.featurizer.needs, self.grid)
-        walk, heard = _Walk(self.encoder.begin()), 0
+        walk, heard = _Walk(self.encoder.begin(), self.head.num_labels), 0
         look = max(gate.lookahead_frames, right)
         behind = max(gate.lookback_frames, left + (watcher.behind_frames if watcher else 0))
         for block in self._blocks(stream, look, behind):
@@ -291,13 +305,10 @@ class Line(nn.Module):
         if watcher:
             watcher.end()
         self._answer(walk, torch.zeros(0, self.featurizer.size), torch.zeros(0, dtype=torch.int64), None)
-        nothing = torch.zeros(0, self.head.num_labels)
-        frames = torch.zeros(0, dtype=torch.int64)
-        held = Held(_joined(walk.level, nothing), _joined(walk.decay, nothing), _joined(walk.index, frames))
         return Track(
-            held,
-            _joined(walk.is_open, frames.bool()),
-            _joined(walk.logits, nothing) if walk.logits else None,
+            Held(walk.level.whole(), walk.decay.whole(), walk.index.whole()),
+            walk.is_open.whole(),
+            walk.logits.whole() if walk.has_logits else None,
             self.grid._replace(origin_seconds=stream.start_seconds),
             walk.frames_featurized,
             heard / self.rate_hz,

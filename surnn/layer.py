@@ -146,8 +146,6 @@ class SuLayer(nn.Module):
         for parameter in self._parameters.values():
             nn.init.uniform_(cast(Tensor, parameter), -bound, bound)
 
-    # Sizes follow the switch: a compiler can gain nothing here, and leaves the layer as it is.
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(
         self,
         input: Tensor | Packed | PackedSequence,
@@ -184,6 +182,22 @@ class SuLayer(nn.Module):
             ValueError: if shapes or types do not fit, switch values are not 0 or 1, or the backend cannot do what is
                 asked. The packed backend does so, too, where a second derivative or a transform of torch.func is asked.
         """
+        options = switch, glance, first_frame, lengths, closed_frames, backend
+        if torch.compiler.is_dynamo_compiling():
+            return _outside_compiler(self, input, hx, *options)
+        return self._run(input, hx, *options)
+
+    def _run(
+        self,
+        input: Tensor | Packed | PackedSequence,
+        hx: Hidden | None,
+        switch: Switch | None,
+        glance: Tensor | None,
+        first_frame: int,
+        lengths: Tensor | None,
+        closed_frames: ClosedFrames,
+        backend: Backend,
+    ) -> ScanResult[Any]:
         if backend not in ("auto", "packed", "reference"):
             raise ValueError(f'backend="{backend}" must be "auto", "packed" or "reference"')
         if isinstance(input, Packed):
@@ -289,6 +303,16 @@ class SuLayer(nn.Module):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.flatten_parameters()
         return self
+
+
+def _outside_compiler(layer: SuLayer, *given: Any) -> ScanResult[Any]:
+    """The layer, run as it is: its sizes follow the switch, so that a compiler can gain nothing there."""
+    result: ScanResult[Any] = torch.compiler.disable(layer._run)(*given)  # type: ignore[no-untyped-call]
+    return result
+
+
+# What torch.compiler.disable would set, which brings the compiler along: two seconds at every import.
+_outside_compiler._torchdynamo_disable = True  # type: ignore[attr-defined]
 
 
 def _each(hidden: Hidden, change: Callable[[Tensor], Tensor]) -> Hidden:

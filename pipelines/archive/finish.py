@@ -1,5 +1,6 @@
 """What a job leaves once everything is tagged: tables, exports, clips, the audit's estimate. All from the journal."""
 
+import itertools
 import json
 import os
 from collections.abc import Collection
@@ -36,9 +37,17 @@ def check_exports(names: Collection[str]) -> None:
 
 
 def finish(
-    journal: Journal, folder: Path, *, exports: Collection[str], clips: str | os.PathLike[str] | None = None
+    journal: Journal,
+    folder: Path,
+    *,
+    exports: Collection[str],
+    clips: str | os.PathLike[str] | None = None,
+    usual_missed_share: float | None = None,
 ) -> Finished:
     """Write tables, the exports of this call and those that earlier calls asked for, clips, and the audit's estimate.
+
+    Args:
+        usual_missed_share: what the switch missed when the model was made; an audit says if it is surely more here.
 
     Raises:
         UserError: if the disk refuses; what is tagged is safe.
@@ -58,9 +67,8 @@ def finish(
         where, why = error.filename or folder, error.strerror or error
         way_out = "make room for it, then give the same command again"
         raise UserError(f"{where}: cannot be written ({why}); everything is tagged and kept: {way_out}") from error
-    audit = _estimate(journal)
+    audit = _write_estimate(journal, folder / AUDIT_FILE, usual_missed_share)
     if audit:
-        write_atomic(folder / AUDIT_FILE, json.dumps({"estimate": audit}, indent=1) + "\n")
         written.append(folder / AUDIT_FILE)
     return Finished(tuple(dict.fromkeys(written)), audit, notes)
 
@@ -70,11 +78,26 @@ def _cut_clips(folder: Path, journal: Journal) -> tuple[str, ...]:
     return tuple(f"{each.file}: {each.num_clips} clips could not be cut: {each.reason}" for each in missing)
 
 
-def _estimate(journal: Journal) -> str:
+def _write_estimate(journal: Journal, path: Path, usual_missed_share: float | None) -> str:
+    """The audit's estimate, in words and as numbers; "" where nothing was audited."""
     audits = journal.audits()
     first = next(audits, None)
     if first is None:
         return ""
     from pipelines.audit import estimate  # brings torch, which a job without audit does not need
 
-    return str(estimate([first, *audits]))
+    found = estimate(itertools.chain([first], audits), usual_missed_share=usual_missed_share)
+    write_atomic(path, json.dumps({"estimate": str(found), **found._asdict()}, indent=1) + "\n")
+    return str(found)
+
+
+def usual_missed_share_of(model: object) -> float | None:
+    """What the model's folder says that its switch misses; None where it says nothing."""
+    if not isinstance(model, str | os.PathLike):
+        return None
+    try:
+        metrics = json.loads((Path(model) / "metrics.json").read_text(encoding="utf-8"))
+        share = metrics["missed_share_vs_dense"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # models made before it was measured, or by others
+    return float(share) if isinstance(share, int | float) else None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pipelines.errors import UsageError, UserError
 from pipelines.exports.clips import check_clips_folder
 
-from .finish import Finished, check_exports, finish
+from .finish import Finished, check_exports, finish, usual_missed_share_of
 from .folder import empty_job_folder, job_folder
 from .inputs import Found, Shard, Unusable, real_folders, walk_inputs
 from .journal import Journal
@@ -176,7 +176,8 @@ def tag_archive(
             if journal.counts().total == 0:
                 where = ", ".join([*names, *paths])
                 raise UsageError(f"no file with sound in {where}; name recordings, or folders of them")
-            finished = finish(journal, folder, exports=exports, clips=clips)
+            usual = usual_missed_share_of(model)
+            finished = finish(journal, folder, exports=exports, clips=clips, usual_missed_share=usual)
             return summary_of(journal, time.monotonic() - begun, finished)
 
 
