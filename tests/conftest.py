@@ -5,12 +5,12 @@ from collections import Counter
 import pytest
 
 BUDGET_SECONDS = {
-    "surnn": 60,
-    "featurizers": 60,
-    "pipelines": 200,
-    "house": 60,
-    "benchmarks": 30,
-    "slow": 240,
+    "surnn": 50,
+    "featurizers": 50,
+    "pipelines": 370,
+    "house": 40,
+    "benchmarks": 20,
+    "slow": 220,
 }  # one room each; 650 in all
 
 _took_seconds: Counter[str] = Counter()
