@@ -33,6 +33,8 @@ class SpokenWords:
         validation_hours: the same, to choose thresholds on; other voices.
         test_hours: the same, to judge by; other voices again.
         stream_seconds: length of a stream; hours are rounded to whole streams, at least one.
+        seed: start of all random numbers. Another one is another corpus of the same kind: choose by one, judge by one
+            that no choice has seen.
         num_workers: how many processes prepare the corpus; the result does not depend on it.
 
     Raises:
@@ -47,6 +49,7 @@ class SpokenWords:
         validation_hours: dict[str, float] = VALIDATION_HOURS,
         test_hours: dict[str, float] = TEST_HOURS,
         stream_seconds: float = 300.0,
+        seed: int = 7,
         num_workers: int = 2,
     ) -> None:
         check_spelling(words)
@@ -58,7 +61,10 @@ class SpokenWords:
             raise UserError(f"stream_seconds={stream_seconds} must be from 10 to 3600; 300 is usual")
         if num_workers < 1:
             raise UserError(f"num_workers={num_workers} must be at least 1")
+        if not 0 <= seed < 2**32:
+            raise UserError(f"seed={seed} must be a whole number from 0 to {2**32 - 1}")
         self.stream_seconds = stream_seconds
+        self.seed = seed
         self.num_workers = num_workers
 
     def prepare(
@@ -72,13 +78,14 @@ class SpokenWords:
         `speech_spans`).
 
         Args:
+            seed: added to the corpus's own.
             progress: called with what is being done, how many steps are done, and how many there are.
 
         Raises:
             UserError: if a word cannot be said, or two sound the same.
             SynthesisError: if the synthesiser's package is missing.
         """
-        staged = Path(folder) / f"spoken-words-{self._fingerprint(seed)}"
+        staged = Path(folder) / f"spoken-words-{self._fingerprint(self.seed + seed)}"
         if not staging.is_complete(staged):
             with Synthesiser() as synthesiser:
                 lexicon = Lexicon(self.labels, synthesiser)
@@ -88,7 +95,7 @@ class SpokenWords:
                 lexicon,
                 self.hours,
                 stream_seconds=self.stream_seconds,
-                seed=seed,
+                seed=self.seed + seed,
                 num_workers=self.num_workers,
                 progress=progress or _unwatched,
             )

@@ -21,13 +21,14 @@ from pipelines.events import Recording
 HOURS = 20.0 / 3600.0
 
 
-def small(num_workers: int) -> SpokenWords:
+def small(num_workers: int, own_seed: int = 7) -> SpokenWords:
     return SpokenWords(
         ["yes", "no", "stop"],
         train_hours={"practice": HOURS, "talkative": 2 * HOURS},
         validation_hours={"talkative": HOURS},
         test_hours={"talkative": HOURS, "quiet": HOURS},
         stream_seconds=20.0,
+        seed=own_seed,
         num_workers=num_workers,
     )
 
@@ -90,8 +91,9 @@ def test_same_seed_gives_the_same_bytes_with_one_process_or_two(prepared: list[R
     assert contents(again) == contents(prepared)
 
 
-def test_another_seed_gives_other_streams(prepared: list[Recording], tmp_path: Path) -> None:
-    other = small(1).prepare(tmp_path, seed=4)
+@pytest.mark.parametrize(("own_seed", "seed"), [(7, 4), (8, 3)], ids=["asked for", "its own"])
+def test_another_seed_gives_other_streams(prepared: list[Recording], tmp_path: Path, own_seed: int, seed: int) -> None:
+    other = small(1, own_seed).prepare(tmp_path, seed=seed)
     assert not set(contents(other).values()) & {r.source.read_bytes() for r in prepared}
 
 
@@ -172,6 +174,7 @@ def test_ctrl_c_ends_all_processes_promptly(tmp_path: Path) -> None:
         ({"test_hours": {"quiet": -1.0}}, "test_hours has -1.0 hours of 'quiet'"),
         ({"stream_seconds": 1.0}, r"stream_seconds=1.0 must be from 10 to 3600"),
         ({"num_workers": 0}, "num_workers=0 must be at least 1"),
+        ({"seed": -1}, "seed=-1 must be a whole number from 0"),
     ],
 )
 def test_mistake_in_an_argument_is_named(arguments: dict[str, object], message: str) -> None:
