@@ -15,7 +15,8 @@ from pipelines.metrics import RecordingResult, match_detections
 from pipelines.model import Model
 from pipelines.recipe import recipe_text
 from pipelines.report import Example, Picture, write_report
-from pipelines.summary import picture_stretch, read_stretch, show_moment
+from pipelines.stretches import read_stretch
+from pipelines.summary import picture_stretch, show_moment
 from pipelines.tasks import Moment
 
 NUM_MISTAKES = 20
@@ -99,7 +100,7 @@ def explained(model: Model, item: Annotated, track: Track, moment: Moment) -> st
     event = moment.event
     near = nearby(track, model.labels, event)
     begin = max(0.0, event.onset_seconds - 2.0)
-    stretch = read_stretch(item.recording, model.line.rate_hz, begin, event.offset_seconds + 2.0)
+    stretch = read_stretch(item.recording.source, model.line.rate_hz, begin, event.offset_seconds + 2.0)
     louder = level_above_db(stretch, model.line.rate_hz, begin, event)
     if moment.is_miss:
         place = [e[:3] for e in item.recording.events].index(event[:3])

@@ -35,7 +35,7 @@ def pin(chosen: Iterable[int]) -> None:
 def decode(path: Path, line: Line) -> None:
     """Read and resample a file, as the line would."""
     with open_audio(path, line.rate_hz) as stream:
-        for _ in stream.blocks(line.block_frames * line.frame_samples):
+        for _ in stream.blocks(line.block_frames * line.grid.elements_per_frame(line.rate_hz)):
             pass
 
 

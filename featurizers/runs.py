@@ -5,12 +5,14 @@ runs            [-----]         [-]         4 + 2 frames featurized
 stretch    <left|     |right>               context is always kept
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from featurizers.grid import Featurizer, Grid, Needs, Stretch
+from featurizers.grid import Featurizer, Grid, Needs, PictureFormat, Stretch
+from featurizers.video_types import Packets, Pictures
 
 
 class Run(NamedTuple):
@@ -33,6 +35,31 @@ class GlanceSource(NamedTuple):
     frames: Tensor
     silence: Tensor
     offset: int = 0
+
+
+class PacketSource(NamedTuple):
+    """Packets of a video, those of every run with its context among them."""
+
+    packets: Packets
+
+
+@runtime_checkable
+class PictureSource(Protocol):
+    """Whatever gives pictures by time, a video or an array of pictures, and is asked in ascending order."""
+
+    def pictures(self, times: Tensor, picture: PictureFormat) -> Pictures:
+        """The picture nearest to each time (N,), ascending: the first and the last stand for what lies beyond them."""
+        ...
+
+
+Source = AudioSource | GlanceSource | PacketSource | PictureSource
+
+SOURCES: dict[str, type] = {
+    "audio": AudioSource,
+    "glance": GlanceSource,
+    "packets": PacketSource,
+    "pictures": PictureSource,
+}
 
 
 class RunFeatures(NamedTuple):
@@ -78,21 +105,38 @@ def plan_runs(is_open: Tensor, *, bridge_frames: int = 0, block_frames: int = 1,
 
 
 def silence_frame(glance: Featurizer, grid: Grid) -> Tensor:
-    """The glance (G,) of silence: what stands before the start and after the end of a recording."""
-    length = _num_elements(glance.needs, grid, 1)
-    stretch = Stretch(torch.zeros(1, length), torch.zeros(1, dtype=torch.float64))
-    return glance.evaluate(stretch, torch.zeros(1, dtype=torch.int64), 1)[0, 0]
+    """The glance (G,) of silence: what stands before the start and after the end of a recording.
+
+    For a glance that reads packets: the glance of no packets; that reads pictures: of a grey picture that stands still.
+    """
+    needs = glance.needs
+    if needs.reads == "packets":
+        data = torch.zeros(1, 0, 3, dtype=torch.float64)
+    elif needs.reads == "pictures":
+        data = torch.full((1, num_elements(needs, grid, 1), *picture_shape(needs)), 128, dtype=torch.uint8)
+    else:
+        data = torch.zeros(1, num_elements(needs, grid, 1))
+    times = torch.tensor([grid.origin_seconds - needs.left_seconds], dtype=torch.float64)
+    return glance.evaluate(Stretch(data, times), torch.zeros(1, dtype=torch.int64), 1)[0, 0]
+
+
+def picture_shape(needs: Needs) -> tuple[int, int, int]:
+    """Channels, height and width of the pictures that a featurizer reads.
+
+    Raises:
+        ValueError: if it does not say.
+    """
+    if needs.picture is None:
+        raise ValueError('needs.reads="pictures" needs their size as well; give needs.picture=PictureFormat(...)')
+    return 3 if needs.picture.colour == "rgb" else 1, needs.picture.height, needs.picture.width
 
 
 def evaluate_runs(
-    featurizer: Featurizer,
-    grid: Grid,
-    runs: list[Run],
-    source: AudioSource | GlanceSource,
-    *,
-    batch_frames: int = 1024,
+    featurizer: Featurizer, grid: Grid, runs: list[Run], source: Source, *, batch_frames: int = 1024
 ) -> RunFeatures:
-    """Features of all frames of the runs, runs of equal length evaluated together.
+    """Features of all frames of the runs.
+
+    Runs of equal length are evaluated together; of packets and pictures one run at a time, in order of time.
 
     Args:
         featurizer: what to evaluate.
@@ -104,44 +148,61 @@ def evaluate_runs(
     Raises:
         ValueError: if the source is not what the featurizer reads.
     """
-    wanted = AudioSource if featurizer.needs.reads == "audio" else GlanceSource
+    wanted = SOURCES[featurizer.needs.reads]
     if not isinstance(source, wanted):
         raise ValueError(
             f"{type(featurizer).__name__} reads {featurizer.needs.reads!r}, but was given {type(source).__name__}; "
             f"give a {wanted.__name__}"
         )
-    by_length: dict[int, list[int]] = {}
-    for index, run in enumerate(runs):
-        by_length.setdefault(run.num_frames, []).append(index)
     results: dict[int, Tensor] = {}
-    for num_frames, members in by_length.items():
-        num_runs = max(1, batch_frames // num_frames)
-        for at in range(0, len(members), num_runs):
-            batch = members[at : at + num_runs]
-            first_frame = torch.tensor([runs[index].first_frame for index in batch], dtype=torch.int64)
-            stretch = cut_stretch(featurizer.needs, grid, source, first_frame, num_frames)
-            results.update(zip(batch, featurizer.evaluate(stretch, first_frame, num_frames), strict=True))
+    for batch in _batches(runs, batch_frames, is_alone=featurizer.needs.reads in ("packets", "pictures")):
+        num_frames = runs[batch[0]].num_frames
+        first_frame = torch.tensor([runs[index].first_frame for index in batch], dtype=torch.int64)
+        stretch = cut_stretch(featurizer.needs, grid, source, first_frame, num_frames)
+        results.update(zip(batch, featurizer.evaluate(stretch, first_frame, num_frames), strict=True))
     if not results:
         return RunFeatures(torch.zeros(0, featurizer.size), 0)
     features = torch.cat([results[index] for index in range(len(runs))])
     return RunFeatures(features, len(features))
 
 
-def cut_stretch(
-    needs: Needs, grid: Grid, source: AudioSource | GlanceSource, first_frame: Tensor, num_frames: int
-) -> Stretch:
-    """What a featurizer reads for runs of equal length, context included; silence where the source has nothing."""
-    length = _num_elements(needs, grid, num_frames)
+def _batches(runs: list[Run], batch_frames: int, *, is_alone: bool) -> Iterator[list[int]]:
+    """Places in `runs` of those evaluated together."""
+    if is_alone:
+        yield from ([index] for index in sorted(range(len(runs)), key=lambda index: runs[index].first_frame))
+        return
+    by_length: dict[int, list[int]] = {}
+    for index, run in enumerate(runs):
+        by_length.setdefault(run.num_frames, []).append(index)
+    for num_frames, members in by_length.items():
+        num_runs = max(1, batch_frames // num_frames)
+        yield from (members[at : at + num_runs] for at in range(0, len(members), num_runs))
+
+
+def cut_stretch(needs: Needs, grid: Grid, source: Source, first_frame: Tensor, num_frames: int) -> Stretch:
+    """What a featurizer reads for runs of equal length, context included.
+
+    Where the source has nothing there is silence, or the first or last picture, or no packet. Of packets and pictures
+    one run at a time.
+    """
+    if isinstance(source, PacketSource):
+        return _cut_packets(needs, grid, source.packets, int(first_frame), num_frames)
+    length = num_elements(needs, grid, num_frames)
     if isinstance(source, GlanceSource):
-        left, _ = context_frames(needs, grid)
-        begin = first_frame - left
-        times = grid.origin_seconds + begin.double() * grid.hop_seconds
-        data, silence = source.frames, source.silence
+        begin = first_frame - context_frames(needs, grid)[0]
+        rate_hz = 1 / grid.hop_seconds
+        data, silence, offset = source.frames, source.silence, source.offset
     else:
         begin = first_frame * grid.elements_per_frame(needs.rate_hz) - round(needs.left_seconds * needs.rate_hz)
-        times = grid.origin_seconds + begin.double() / needs.rate_hz
-        data, silence = source.samples, source.samples.new_zeros(())
-    begin = begin - source.offset
+        rate_hz = needs.rate_hz
+    times = grid.origin_seconds + begin.double() / rate_hz
+    if isinstance(source, PictureSource):
+        assert needs.picture is not None
+        wanted = grid.origin_seconds + (int(begin) + torch.arange(length, dtype=torch.float64)) / rate_hz
+        return Stretch(source.pictures(wanted, needs.picture).data[None], times)
+    if isinstance(source, AudioSource):
+        data, silence, offset = source.samples, source.samples.new_zeros(()), source.offset
+    begin = begin - offset
     if len(begin) == 1 and begin[0] >= 0 and begin[0] + length <= len(data):
         return Stretch(data[int(begin[0]) : int(begin[0]) + length][None], times)
     index = begin[:, None] + torch.arange(length)
@@ -153,70 +214,16 @@ def cut_stretch(
     return Stretch(gathered, times)
 
 
-def crop_stretch(
-    needs: Needs,
-    grid: Grid,
-    frames: Tensor,
-    silence: Tensor,
-    *,
-    starts: Tensor,
-    recordings: Tensor,
-    num_frames: int,
-) -> Stretch:
-    """What a featurizer that reads the glance reads for crops of many recordings, context included.
-
-    The context of a crop is what its recording has there, and silence before the recording's start and after its end,
-    never a neighbour in memory.
-
-    Args:
-        needs: the featurizer's.
-        grid: the model's frames; each recording is taken to begin at its origin.
-        frames: (N, G) glance frames, recording after recording, of any float type.
-        silence: (G,), the glance of silence; data get its type.
-        starts: (B,) int64, the row of `frames` that each crop begins with.
-        recordings: (B, 2) int64, first row and end row of each crop's recording.
-        num_frames: frames per crop.
-
-    Raises:
-        ValueError: if the featurizer does not read the glance.
-    """
-    if needs.reads != "glance":
-        raise ValueError(f"the featurizer reads {needs.reads!r}; only what reads 'glance' can be given cached frames")
-    left, right = context_frames(needs, grid)
-    row = starts[:, None] + torch.arange(-left, num_frames + right, device=starts.device)
-    is_inside = (row >= recordings[:, :1]) & (row < recordings[:, 1:])
-    data = frames[row.clamp(0, len(frames) - 1)].to(silence.dtype)
-    begins = (starts - recordings[:, 0] - left).double() * grid.hop_seconds
-    return Stretch(torch.where(is_inside[..., None], data, silence), grid.origin_seconds + begins)
+def _cut_packets(needs: Needs, grid: Grid, packets: Packets, first_frame: int, num_frames: int) -> Stretch:
+    begin = grid.onset_seconds(first_frame) - needs.left_seconds
+    end = grid.onset_seconds(first_frame + num_frames) + needs.right_seconds
+    is_inside = (packets.times >= begin) & (packets.times < end)
+    data = torch.stack([packets.times, packets.sizes.double(), packets.is_key.double()], dim=1)[is_inside]
+    return Stretch(data[None], torch.tensor([begin], dtype=torch.float64))
 
 
-def evaluate_crops(
-    featurizer: Featurizer,
-    grid: Grid,
-    frames: Tensor,
-    silence: Tensor,
-    *,
-    starts: Tensor,
-    recordings: Tensor,
-    num_frames: int,
-) -> Tensor:
-    """Features (B, num_frames, size) of crops of many recordings, the same as their runs would have, differentiable.
-
-    Arguments as in `crop_stretch`.
-
-    Raises:
-        ValueError: if the featurizer does not read the glance, or a crop would cut one of its windows.
-    """
-    first_frame, window = starts - recordings[:, 0], featurizer.needs.block_frames
-    if num_frames % window or bool((first_frame % window).any()):
-        raise ValueError(f"crops of {num_frames} frames must begin and end with whole windows of {window} frames")
-    stretch = crop_stretch(
-        featurizer.needs, grid, frames, silence, starts=starts, recordings=recordings, num_frames=num_frames
-    )
-    return featurizer.evaluate(stretch, first_frame, num_frames)
-
-
-def _num_elements(needs: Needs, grid: Grid, num_frames: int) -> int:
+def num_elements(needs: Needs, grid: Grid, num_frames: int) -> int:
+    """How many glance frames, samples or pictures of each of its runs a featurizer reads, context included."""
     if needs.reads == "glance":
         return num_frames + sum(context_frames(needs, grid))
     context = round(needs.left_seconds * needs.rate_hz) + round(needs.right_seconds * needs.rate_hz)

@@ -1,12 +1,23 @@
 """check_featurizer(mine): does a featurizer keep every promise that skipping frames relies on?"""
 
 import itertools
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from featurizers.grid import Featurizer, Grid
-from featurizers.runs import AudioSource, GlanceSource, Run, cut_stretch, evaluate_runs
+from featurizers.grid import Featurizer, Grid, PictureFormat
+from featurizers.runs import (
+    AudioSource,
+    GlanceSource,
+    PacketSource,
+    Run,
+    Source,
+    cut_stretch,
+    evaluate_runs,
+    picture_shape,
+)
+from featurizers.video_types import Packets, Pictures
 
 TOLERANCE = 1e-4  # of the largest feature: float32 sums in another order; a broken promise shows as far more
 
@@ -15,10 +26,14 @@ class FeaturizerError(AssertionError):
     """A featurizer breaks a promise; the message names which."""
 
 
+@torch.no_grad()
 def check_featurizer(
     featurizer: Featurizer, grid: Grid, *, seconds: float = 6.0, seed: int = 0, glance: Tensor | None = None
 ) -> None:
     """Evaluate a featurizer on noise, cut in many ways, and compare.
+
+    The noise is of what it reads: faint to loud audio, packets of key frames and of pictures between them, or patches
+    that move over a background. Weights that are trained are no hindrance: no gradient is kept.
 
     Args:
         featurizer: what to check.
@@ -57,15 +72,13 @@ def check_featurizer(
     alone = torch.cat([evaluate([run]) for run in equal])
     require_equal(alone, evaluate(equal), "runs evaluated alone differ from the same runs evaluated as a batch")
     later = grid._replace(origin_seconds=grid.origin_seconds + 3600.0)
-    moved = evaluate_runs(featurizer, later, [Run(0, num_frames)], source).features
+    moved = evaluate_runs(featurizer, later, [Run(0, num_frames)], _an_hour_later(source)).features
     require_equal(moved, whole, "the same data an hour later gives other features; they may not depend on the clock")
     if not evaluate_runs(featurizer, grid, [Run(0, block)], _silence(source)).features.isfinite().all():
         raise FeaturizerError(f"{name}: features of silence are not finite; put a floor under the logarithm or divisor")
 
 
-def _checked_pass(
-    featurizer: Featurizer, grid: Grid, source: AudioSource | GlanceSource, num_frames: int, name: str
-) -> Tensor:
+def _checked_pass(featurizer: Featurizer, grid: Grid, source: Source, num_frames: int, name: str) -> Tensor:
     """One pass over everything, with what can be seen of it alone: shape, type, finite, input left as it was."""
     first_frame = torch.zeros(1, dtype=torch.int64)
     stretch = cut_stretch(featurizer.needs, grid, source, first_frame, num_frames)
@@ -87,7 +100,7 @@ def _checked_pass(
 
 
 def _check_context(
-    featurizer: Featurizer, grid: Grid, source: AudioSource | GlanceSource, whole: Tensor, tolerance: float, name: str
+    featurizer: Featurizer, grid: Grid, source: Source, whole: Tensor, tolerance: float, name: str
 ) -> None:
     """Frames in the middle third keep their values when all data on one side, beyond the context, is replaced.
 
@@ -109,33 +122,103 @@ def _check_context(
             )
 
 
-def _replaced_beyond(
-    featurizer: Featurizer, grid: Grid, source: AudioSource | GlanceSource, run: Run, side: str
-) -> AudioSource | GlanceSource:
+def _replaced_beyond(featurizer: Featurizer, grid: Grid, source: Source, run: Run, side: str) -> Source:
+    """The source with other data before the run's left context, or after its right context."""
     needs = featurizer.needs
+    begin, end = run.first_frame, run.first_frame + run.num_frames
+    if isinstance(source, PacketSource):
+        times = source.packets.times
+        is_kept = times >= grid.onset_seconds(begin) - needs.left_seconds
+        if side == "right":
+            is_kept = times < grid.onset_seconds(end) + needs.right_seconds
+        sizes = torch.where(is_kept, source.packets.sizes, source.packets.sizes.flip(0) * 7 + 1)
+        is_key = torch.where(is_kept, source.packets.is_key, source.packets.is_key.roll(1))
+        return PacketSource(source.packets._replace(sizes=sizes, is_key=is_key))
     if isinstance(source, GlanceSource):
-        data, per_frame, rate_hz = source.frames.flip(0) + 1.0, 1, 1 / grid.hop_seconds
+        original, other, per_frame, rate_hz = source.frames, source.frames.flip(0) + 1.0, 1, 1 / grid.hop_seconds
     else:
         per_frame, rate_hz = grid.elements_per_frame(needs.rate_hz), needs.rate_hz
-        data = 1.0 - source.samples.flip(0)
-    original = source.frames if isinstance(source, GlanceSource) else source.samples
-    first = max(0, run.first_frame * per_frame - round(needs.left_seconds * rate_hz))
-    last = (run.first_frame + run.num_frames) * per_frame + round(needs.right_seconds * rate_hz)
+        original = source.samples if isinstance(source, AudioSource) else _array(source).data
+        other = (1.0 if isinstance(source, AudioSource) else 255) - original.flip(0)
+    first = max(0, begin * per_frame - round(needs.left_seconds * rate_hz))
+    last = end * per_frame + round(needs.right_seconds * rate_hz)
     kept = slice(first, None) if side == "left" else slice(0, last)
-    data[kept] = original[kept]
-    return source._replace(frames=data) if isinstance(source, GlanceSource) else source._replace(samples=data)
+    other[kept] = original[kept]
+    if isinstance(source, GlanceSource):
+        return source._replace(frames=other)
+    return source._replace(samples=other) if isinstance(source, AudioSource) else _array(source)._replace(data=other)
+
+
+class PictureArray(NamedTuple):
+    """Pictures in memory as a source: the one nearest to each time.
+
+    Args:
+        data: (N, channels, height, width) uint8, of the format that will be asked for.
+        times: (N,) float64, ascending.
+    """
+
+    data: Tensor
+    times: Tensor
+
+    def pictures(self, times: Tensor, picture: PictureFormat) -> Pictures:  # noqa: ARG002
+        """The picture nearest to each time; of two equally near ones the earlier."""
+        after = torch.searchsorted(self.times, times).clamp(1, max(1, len(self.times) - 1))
+        is_later = (self.times[after.clamp_max(len(self.times) - 1)] - times) < (times - self.times[after - 1])
+        place = torch.where(is_later, after, after - 1).clamp_max(len(self.times) - 1)
+        return Pictures(self.data[place], self.times[place])
+
+
+def _array(source: Source) -> PictureArray:
+    assert isinstance(source, PictureArray)
+    return source
 
 
 def _source(
     featurizer: Featurizer, grid: Grid, seconds: float, random: torch.Generator, glance: Tensor | None
-) -> AudioSource | GlanceSource:
-    if featurizer.needs.reads == "glance":
+) -> Source:
+    needs = featurizer.needs
+    if needs.reads == "glance":
         if glance is None:
             raise ValueError("this featurizer reads the glance; give glance=(T, glance size) frames to check it on")
         return GlanceSource(glance, glance[0])
-    num_samples = grid.num_frames(seconds) * grid.elements_per_frame(featurizer.needs.rate_hz)
-    level = torch.logspace(-2, 0, num_samples)  # from faint to loud, so that normalising over a run shows
-    return AudioSource(0.3 * level * torch.randn(num_samples, generator=random).clamp(-3, 3))
+    if needs.reads == "packets":
+        return PacketSource(_random_packets(grid, seconds, random))
+    num_elements = grid.num_frames(seconds) * grid.elements_per_frame(needs.rate_hz)
+    if needs.reads == "pictures":
+        times = grid.origin_seconds + torch.arange(num_elements, dtype=torch.float64) / needs.rate_hz
+        return PictureArray(_moving_pictures(num_elements, picture_shape(needs), random), times)
+    level = torch.logspace(-2, 0, num_elements)  # from faint to loud, so that normalising over a run shows
+    return AudioSource(0.3 * level * torch.randn(num_elements, generator=random).clamp(-3, 3))
+
+
+def _random_packets(grid: Grid, seconds: float, random: torch.Generator) -> Packets:
+    """25 pictures a second with holes; a key frame every 1.5 s; every third other one is large, as with B-frames."""
+    number = torch.arange(int(seconds * 25))
+    is_key = number % 37 == 0
+    kind = torch.where(is_key, 9.0, torch.where(number % 3 == 0, 6.5, 4.5))
+    growing = torch.linspace(0, 3, len(number))  # so that normalising over a run shows
+    sizes = (kind + growing + 0.5 * torch.randn(len(number), generator=random)).exp().long()
+    is_there = torch.rand(len(number), generator=random) > 0.05
+    return Packets(grid.origin_seconds + number[is_there].double() / 25, sizes[is_there], is_key[is_there])
+
+
+def _moving_pictures(num_pictures: int, shape: tuple[int, int, int], random: torch.Generator) -> Tensor:
+    """A patch that wanders over a noisy background and grows brighter."""
+    _, height, width = shape
+    scene = torch.randint(40, 90, shape, generator=random)
+    pictures = scene + torch.randint(-6, 7, (num_pictures, *shape), generator=random)
+    tall, wide = max(1, height // 4), max(1, width // 4)
+    steps = torch.randint(-2, 3, (num_pictures, 2), generator=random).cumsum(0)
+    for index, (down, right) in enumerate(steps.tolist()):
+        top, left = down % (height - tall + 1), right % (width - wide + 1)
+        pictures[index, :, top : top + tall, left : left + wide] += 30 + 120 * index // num_pictures
+    return pictures.clamp(0, 255).to(torch.uint8)
+
+
+def _an_hour_later(source: Source) -> Source:
+    if isinstance(source, PacketSource):
+        return PacketSource(source.packets._replace(times=source.packets.times + 3600.0))
+    return source._replace(times=source.times + 3600.0) if isinstance(source, PictureArray) else source
 
 
 def _cuts(num_frames: int, block: int, random: torch.Generator) -> list[list[Run]]:
@@ -154,7 +237,12 @@ def _equal_runs(num_frames: int, block: int) -> list[Run]:
     return [Run(first, min(length, num_frames - first)) for first in range(0, num_frames, length)]
 
 
-def _silence(source: AudioSource | GlanceSource) -> AudioSource | GlanceSource:
+def _silence(source: Source) -> Source:
+    """Nothing: no sound, no packets, a black picture that stands still."""
     if isinstance(source, GlanceSource):
         return source._replace(frames=source.silence.expand_as(source.frames))
-    return source._replace(samples=torch.zeros_like(source.samples))
+    if isinstance(source, PacketSource):
+        return PacketSource(Packets(*(column[:0] for column in source.packets)))
+    if isinstance(source, AudioSource):
+        return source._replace(samples=torch.zeros_like(source.samples))
+    return _array(source)._replace(data=torch.zeros_like(_array(source).data))

@@ -30,8 +30,9 @@ from torch import Tensor
 from featurizers import Grid
 
 from .events import Event
+from .feeds import Block
 from .heads import Held
-from .line import Block, Decided, Line
+from .line import Decided, Line
 from .metrics import match_detections
 
 WINDOW_SECONDS = 5.0

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from featurizers import Grid, open_audio
+from featurizers import Grid
 from surnn import EventGate, Gate, Open
 
 from .errors import UserError
@@ -47,9 +47,9 @@ class Visit(NamedTuple):
 
 @torch.inference_mode()
 def track_of_frames(line: Line, glance: Tensor, features: Tensor, grid: Grid, gate: Gate) -> Track:
-    """The line's answer from cached frames: glance (T, G), features (T, F) or, of a trained featurizer, (T, 0)."""
+    """The line's answer from cached frames: glance (T, G), features (T, ...) as lessons.Frames has them."""
     if line.trains_featurizer:
-        features = line.features_of_glance(glance)
+        features = line.features_of(glance if line.featurizer.needs.reads == "glance" else features)
     switch = gate.switch(glance[None], 0)
     is_open = switch.frames[0] > 0
     index = is_open.nonzero()[:, 0]
@@ -63,7 +63,8 @@ def tracks_of_frames(line: Line, frames: Frames, grid: Grid, gate: Gate) -> list
     bounds = torch.cat([torch.zeros(1, dtype=torch.int64), frames.lengths.cumsum(0)]).tolist()
     tracks = []
     for (begin, end), start in zip(itertools.pairwise(bounds), frames.starts_seconds, strict=True):
-        glance, features = frames.glance[begin:end].float(), frames.features[begin:end].float()
+        glance, features = frames.glance[begin:end].float(), frames.features[begin:end]
+        features = features.float() if features.is_floating_point() else features
         tracks.append(track_of_frames(line, glance, features, grid._replace(origin_seconds=start), gate))
     return tracks
 
@@ -84,7 +85,7 @@ def visit(line: Line, recording: Recording, decode: Callable[[Track], object]) -
 
     def tagged(gate: Gate | None) -> Callable[[], Track]:
         def walk() -> Track:
-            with open_audio(recording.source, line.rate_hz) as stream:
+            with line.open(recording.source) as stream:
                 track = line.follow(stream, gate=gate)
             decode(track)
             return track
@@ -92,7 +93,7 @@ def visit(line: Line, recording: Recording, decode: Callable[[Track], object]) -
         return walk
 
     def floor() -> int:
-        with open_audio(recording.source, line.rate_hz) as stream:
+        with line.open(recording.source) as stream:
             return line.glance_only(stream)
 
     floor()  # the first walk finds the file on disk, the timed ones in memory
@@ -126,6 +127,8 @@ def work_of(visits: Sequence[Visit], recordings: Sequence[Recording]) -> dict[st
             seconds_of_work=usual([v.seconds for v in chosen]),
             seconds_of_work_dense=usual([v.dense_seconds for v in chosen]),
             seconds_of_work_floor=usual([v.floor_seconds for v in chosen]),
+            num_pictures=sum(v.track.pictures.read for v in chosen),
+            num_pictures_decoded=sum(v.track.pictures.decoded for v in chosen),
         )
     return per_kind
 

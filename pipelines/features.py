@@ -19,7 +19,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from featurizers import Grid, MediaError, open_audio
+from featurizers import Grid, MediaError
 
 from .console import ctrl_c_held_back
 from .errors import UserError
@@ -55,11 +55,12 @@ def _start_worker(recipe: Recipe) -> None:
 
 def _compute(source: Path, target: Path) -> None:
     assert _line is not None
-    with open_audio(source, _line.rate_hz) as stream:
+    with _line.open(source) as stream:
         glance, features = _line.all_frames(stream)
         start = torch.tensor([stream.start_seconds], dtype=torch.float64)
     target.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {"glance": glance.half(), "features": features.half(), "start_seconds": start}
+    kept = features.half() if features.is_floating_point() else features
+    tensors = {"glance": glance.half(), "features": kept, "start_seconds": start}
     write_atomic(target, safetensors.torch.save(tensors))
 
 

@@ -113,8 +113,9 @@ def cached_frames(
 
 def fit_statistics(line: Line, frames: Frames) -> None:
     """Fix the normalisation of switch and encoder by the training split."""
-    features, glance = frames.features[::5].float(), frames.glance[::5].float()
+    glance = frames.glance[::5].float()
     if not line.trains_featurizer:
+        features = frames.features[::5].float()
         line.encoder.set_statistics(features.mean(0), features.std(0))
     if isinstance(line.gate, EventGate):
         line.gate.set_statistics(glance.mean(0), glance.std(0).clamp_min(1e-3))

@@ -12,7 +12,8 @@ class Frames(NamedTuple):
 
     Args:
         glance: (N, G) float16.
-        features: (N, F) float16, of a frozen featurizer; (N, 0) where it is trained.
+        features: (N, F) float16, of a frozen featurizer; where it is trained (N, 0), or the pictures that it reads:
+            (N, K, channels, height, width) uint8, K to a frame.
         labels: (N, C) bool.
         weights: (N, C) bool.
         switch: (N,) bool; what the helping loss wants open.
@@ -33,7 +34,10 @@ class Crop(NamedTuple):
     """A batch of B crops of T frames.
 
     Args:
-        glance, features, labels, weights, switch: float32, as in Frames, (B, T, ...).
+        glance, features, labels, weights, switch: float32, as in Frames, (B, T, ...); features (B, T, 0) where the
+            featurizer is trained.
+        is_inside: (B, T) bool; false where a recording shorter than the crop has ended: there the columns repeat its
+            last frame.
         starts: (B,) int64 row of Frames that each crop begins with.
         recordings: (B, 2) int64 first row and end row of each crop's recording.
     """
@@ -43,28 +47,31 @@ class Crop(NamedTuple):
     labels: Tensor
     weights: Tensor
     switch: Tensor
+    is_inside: Tensor
     starts: Tensor
     recordings: Tensor
 
 
 def crops(frames: Frames, *, crop_frames: int, batch_size: int, num_batches: int, seed: int) -> Iterator[Crop]:
-    """Random crops, each inside one recording, all recordings weighted by their length."""
+    """Random crops of one recording each, all recordings weighted by their length; a shorter one is taken whole."""
     generator = torch.Generator().manual_seed(seed)
     ends = frames.lengths.cumsum(0)
     firsts = ends - frames.lengths
-    places = (frames.lengths - crop_frames + 1).clamp_min(0)  # starts that fit
-    if int(places.sum()) == 0:
-        raise ValueError(
-            f"crop_frames={crop_frames} is longer than every recording of the training split "
-            f"(longest: {int(frames.lengths.max())} frames); lower train.crop_seconds or lengthen the recordings"
-        )
+    last_starts = (frames.lengths - crop_frames).clamp_min(0)
+    places = torch.where(last_starts > 0, last_starts + 1, frames.lengths)
     bounds = places.cumsum(0)
     steps = torch.arange(crop_frames)
     for _ in range(num_batches):
         draw = torch.randint(int(bounds[-1]), (batch_size,), generator=generator)
         recording = torch.searchsorted(bounds, draw, right=True)
-        start = firsts[recording] + draw - (bounds[recording] - places[recording])
+        place = draw - (bounds[recording] - places[recording])
+        start = firsts[recording] + torch.minimum(place, last_starts[recording])
         rows = start[:, None] + steps
-        glance, features, labels, weights, switch = (column[rows].float() for column in frames[:5])
+        is_inside = rows < ends[recording, None]
+        rows = torch.minimum(rows, ends[recording, None] - 1)
+        glance, labels, weights, switch = (
+            column[rows].float() for column in (frames.glance, frames.labels, frames.weights, frames.switch)
+        )
+        features = frames.features[rows].float() if frames.features.ndim == 2 else glance[..., :0]
         limits = torch.stack([firsts[recording], ends[recording]], dim=1)
-        yield Crop(glance, features, labels, weights, switch, start, limits)
+        yield Crop(glance, features, labels, weights, switch, is_inside, start, limits)

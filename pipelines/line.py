@@ -1,7 +1,6 @@
 """The way of the data: media -> glance -> frame switch -> open runs -> featurizer -> suRNN -> level and decay.
 
-    audio    |....block 0....|....block 1....|..      read once, streamed, at most three blocks in memory
-    glance   |....block 0....|....block 1....|..      every frame
+    feed     |....block 0....|....block 1....|..      sound or video, glance of every frame (pipelines.feeds)
     switch           |....block 0....|                blocks anchored at frame zero, once their look-ahead is there
     runs                 ==   ===  =                  open frames, short gaps bridged: only these reach the featurizer
     encoder, head        ..   ...  .                  open frames only, state carried from block to block
@@ -9,39 +8,42 @@
 The dense twin is the same walk with an open gate: one run per block, the same glance, the same batching.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featurizers import (
     AudioSource,
+    AudioStream,
     Featurizer,
     GlanceSource,
     Grid,
-    Stretch,
+    VideoStream,
+    array_blocks,
     context_frames,
     evaluate_crops,
     evaluate_runs,
+    open_audio,
+    open_video,
     plan_runs,
     silence_frame,
 )
 from surnn import Gate
 
 from .encoder import Carry, Encoder
-from .errors import UsageError
+from .errors import UsageError, UserError
+from .feeds import Block, Feed, PictureCounts, Samples, SoundFeed, VideoFeed, sound_glance
 from .heads import Head, Held
 
-BLOCK_FRAMES = 750
+SOUND_FRAMES = 750  # of a block
+VIDEO_FRAMES = 128  # of a block: pictures of all of them may be in memory
 
-
-class Samples(Protocol):
-    """Mono audio that arrives in blocks; a file (featurizers.open_audio) or an array (featurizers.array_blocks)."""
-
-    start_seconds: float
-
-    def blocks(self, num_samples: int) -> Iterator[Tensor]: ...
+Source = str | Path | Tensor | NDArray[Any]  # a media file, or an array of sound
+Progress = Callable[[float], None]  # seconds of the recording that were heard or seen so far
 
 
 class Track(NamedTuple):
@@ -54,6 +56,7 @@ class Track(NamedTuple):
         grid: the model's grid, its origin at the recording's first sample on the media clock.
         frames_featurized: frames that the featurizer computed (open ones and bridged gaps).
         seconds: duration of the recording.
+        pictures: of a video.
     """
 
     held: Held
@@ -62,6 +65,7 @@ class Track(NamedTuple):
     grid: Grid
     frames_featurized: int
     seconds: float
+    pictures: PictureCounts = PictureCounts()
 
 
 class _Column:
@@ -98,17 +102,6 @@ class _Walk:
         self.frames_featurized = 0
 
 
-class Block(NamedTuple):
-    """Frames [first, first + num) to decide on, within glance rows (and samples) that hold their context."""
-
-    first_frame: int
-    num_frames: int
-    glance: Tensor  # (rows, G); row 0 is frame `glance_offset`
-    glance_offset: int
-    samples: Tensor  # (samples,); sample 0 is sample `samples_offset` of the recording
-    samples_offset: int
-
-
 class Decided(NamedTuple):
     """What the walk knew of a block's N open frames when it had decided: enough to go over them again.
 
@@ -129,7 +122,7 @@ class Decided(NamedTuple):
 class Watcher(Protocol):
     """Whoever looks on while a line follows a recording (pipelines.audit); what the line finds does not depend on it.
 
-    `see` is called after every block, `end` after the last one. Samples and glance of `behind_frames` frames before a
+    `see` is called after every block, `end` after the last one. Source and glance of `behind_frames` frames before a
     block are kept for it.
     """
 
@@ -147,13 +140,7 @@ class Line(nn.Module):
         self, *, grid: Grid, glance: Featurizer, gate: Gate, featurizer: Featurizer, encoder: Encoder, head: Head
     ) -> None:
         super().__init__()
-        if glance.needs.reads != "audio":
-            raise UsageError(f"glance reads {glance.needs.reads!r}; the rule is that a glance reads 'audio'")
-        if featurizer.needs.reads == "audio" and featurizer.needs.rate_hz != glance.needs.rate_hz:
-            raise UsageError(
-                f"featurizer reads audio at {featurizer.needs.rate_hz:g} Hz, glance at {glance.needs.rate_hz:g} Hz: "
-                "the rule is one rate per model (one resampler); give both the same rate_hz"
-            )
+        _check_reads(glance, featurizer)
         num_neurons = getattr(gate, "num_neurons", None)
         if num_neurons is not None:
             raise UsageError(
@@ -162,10 +149,10 @@ class Line(nn.Module):
             )
         self.grid, self.glance, self.gate, self.featurizer = grid, glance, gate, featurizer
         self.encoder, self.head = encoder, head
-        self.rate_hz = round(glance.needs.rate_hz)
-        self.frame_samples = grid.elements_per_frame(self.rate_hz)
+        self.is_video = glance.needs.reads != "audio"
+        self.rate_hz = round(glance.needs.rate_hz)  # of sound
         window = featurizer.needs.block_frames  # windows anchored at frame zero stay whole within a block
-        self.block_frames = -(-BLOCK_FRAMES // window) * window
+        self.block_frames = -(-(VIDEO_FRAMES if self.is_video else SOUND_FRAMES) // window) * window
         with torch.inference_mode():
             self.silence = silence_frame(glance, grid)
 
@@ -175,59 +162,42 @@ class Line(nn.Module):
         featurizer = self.featurizer
         return isinstance(featurizer, nn.Module) and any(weight.requires_grad for weight in featurizer.parameters())
 
-    def _glance_span(self, num_frames: int) -> int:
-        left, right = (round(seconds * self.rate_hz) for seconds in self.glance.needs[2:4])
-        return left + num_frames * self.frame_samples + right
+    def open(
+        self, source: Source, *, rate_hz: int | None = None, channel: int | None = None
+    ) -> AudioStream | VideoStream:
+        """A recording ready to be followed: a media file, or an array (samples,) or (channels, samples) of sound.
 
-    def _glance_rows(self, samples: Tensor, first_frame: int, num_frames: int) -> Tensor:
-        start = self.grid.onset_seconds(first_frame) - self.glance.needs.left_seconds
-        stretch = Stretch(samples[None], torch.tensor([start], dtype=torch.float64))
-        return self.glance.evaluate(stretch, torch.tensor([first_frame]), num_frames)[0]
+        Raises:
+            featurizers.MediaError: if the source cannot be read as what the line reads.
+            UserError: if an array has no rate, or is given to a line that reads video.
+        """
+        if self.is_video:
+            if not isinstance(source, str | Path):
+                raise UserError("this model reads video files; give the path of one, not an array")
+            if channel is not None:
+                raise UserError(f"channel={channel}: this model reads pictures, which have no channels; leave it out")
+            return open_video(source)
+        if isinstance(source, str | Path):
+            return open_audio(source, self.rate_hz, channel=channel)
+        if rate_hz is None:
+            raise UserError("an array has no sample rate of its own; give rate_hz=, its samples per second")
+        return array_blocks(source, rate_hz, self.rate_hz, channel=channel)
 
-    def _blocks(self, stream: Samples, look_frames: int, behind_frames: int) -> Iterator[Block | int]:
-        """Blocks to decide on, then the recording's number of samples."""
-        left, right = (round(seconds * self.rate_hz) for seconds in self.glance.needs[2:4])
-        step = self.block_frames * self.frame_samples
-        audio, audio_offset = torch.zeros(left), -left  # samples kept; the silence before the start counts as heard
-        rows, rows_offset = torch.zeros(0, self.glance.size), 0
-        heard = glanced = decided = 0  # samples, frames, frames
-        source, ended = stream.blocks(step), False
-        while not ended or decided < glanced:
-            block = next(source, None)
-            if block is None:
-                ended = True
-                num_frames = self.grid.num_frames(heard / self.rate_hz)
-                fill = num_frames * self.frame_samples + right - heard
-                audio = torch.cat([audio, torch.zeros(max(fill, 0))])
-            else:
-                heard += block.numel()
-                audio = torch.cat([audio, block])
-                num_frames = max(0, (heard - right) // self.frame_samples // self.block_frames * self.block_frames)
-            while glanced < num_frames:
-                count = min(self.block_frames, num_frames - glanced)
-                begin = glanced * self.frame_samples - left - audio_offset
-                new = self._glance_rows(audio[begin : begin + self._glance_span(count)], glanced, count)
-                rows, glanced = torch.cat([rows, new]), glanced + count
-            while decided < glanced and (ended or glanced >= decided + self.block_frames + look_frames):
-                count = min(self.block_frames, glanced - decided)
-                yield Block(decided, count, rows, rows_offset, audio, audio_offset)
-                decided += count
-                keep = max(rows_offset, decided - behind_frames)
-                rows, rows_offset = rows[keep - rows_offset :], keep
-            keep_sample = max(audio_offset, min(glanced, decided - behind_frames) * self.frame_samples - left)
-            audio, audio_offset = audio[keep_sample - audio_offset :], keep_sample
-        yield heard
+    def feed(self, stream: Samples | VideoStream) -> Feed:
+        """The stream's blocks, as this line wants them."""
+        if isinstance(stream, VideoStream):
+            twin = open_video(stream.name) if self.glance.needs.reads == "pictures" else None
+            return VideoFeed(stream, self.glance, self.grid, self.block_frames, twin)
+        reads_sound = self.featurizer.needs.reads == "audio"
+        return SoundFeed(stream, self.glance, self.grid, self.block_frames, keeps_sound=reads_sound)
 
     def _features(self, block: Block, is_open: Tensor) -> tuple[Tensor, int]:
         """Features (N, F) of the block's open frames, and how many frames were computed for them."""
         needs = self.featurizer.needs
         context = sum(context_frames(needs, self.grid))  # a run of its own costs about as much as so many frames more
         runs = plan_runs(is_open, bridge_frames=context, block_frames=needs.block_frames, first_frame=block.first_frame)
-        source: AudioSource | GlanceSource
-        if needs.reads == "glance":
-            source = GlanceSource(block.glance, self.silence, block.glance_offset)
-        else:
-            source = AudioSource(block.samples, block.samples_offset)
+        reads_glance = needs.reads == "glance"
+        source = GlanceSource(block.glance, self.silence, block.glance_offset) if reads_glance else block.source
         rows = evaluate_runs(self.featurizer, self.grid, runs, source)
         frames = torch.cat([torch.arange(run.first_frame, run.first_frame + run.num_frames) for run in runs])
         place = frames - block.first_frame  # blocks of a windowed featurizer may reach beyond the recording's end
@@ -266,7 +236,7 @@ class Line(nn.Module):
         """What the line would have said of frames [first, end), had all of them been open, and before them its own.
 
         Args:
-            block: with samples and glance of these frames and their context.
+            block: with source and glance of these frames and their context.
             decided: the block of the walk that holds the first of these frames; a copy of its state is carried on.
             first_frame: the first frame, at the start of a window of the featurizer (Needs.block_frames).
             end_frame: the frame after the last one, at most the end of `block`.
@@ -282,26 +252,33 @@ class Line(nn.Module):
         return Held(level, decay, index)
 
     @torch.inference_mode()
-    def follow(self, stream: Samples, *, gate: Gate | None = None, watcher: Watcher | None = None) -> Track:
+    def follow(
+        self,
+        stream: Samples | VideoStream,
+        *,
+        gate: Gate | None = None,
+        watcher: Watcher | None = None,
+        progress: Progress | None = None,
+    ) -> Track:
         """Walk over one recording of any length.
 
         Args:
-            stream: audio at the model's rate.
+            stream: sound at the model's rate, or a video (`open`).
             gate: instead of the model's own (surnn.Open for the dense twin).
             watcher: looks on, block by block.
+            progress: called after each block.
         """
         gate = self.gate if gate is None else gate
         left, right = context_frames(self.featurizer.needs, self.grid)
-        walk, heard = _Walk(self.encoder.begin(), self.head.num_labels), 0
+        walk, feed = _Walk(self.encoder.begin(), self.head.num_labels), self.feed(stream)
         look = max(gate.lookahead_frames, right)
         behind = max(gate.lookback_frames, left + (watcher.behind_frames if watcher else 0))
-        for block in self._blocks(stream, look, behind):
-            if isinstance(block, int):
-                heard = block
-                continue
+        for block in feed.blocks(look, behind):
             decided = self._visit(block, gate, walk)
             if watcher:
                 watcher.see(block, decided)
+            if progress:
+                progress(feed.seconds)
         if watcher:
             watcher.end()
         self._answer(walk, torch.zeros(0, self.featurizer.size), torch.zeros(0, dtype=torch.int64), None)
@@ -311,48 +288,75 @@ class Line(nn.Module):
             walk.logits.whole() if walk.has_logits else None,
             self.grid._replace(origin_seconds=stream.start_seconds),
             walk.frames_featurized,
-            heard / self.rate_hz,
+            feed.seconds,
+            feed.pictures,
         )
 
     @torch.inference_mode()
-    def all_frames(self, stream: Samples) -> tuple[Tensor, Tensor]:
+    def all_frames(self, stream: Samples | VideoStream) -> tuple[Tensor, Tensor]:
         """Glance (T, G) and features (T, F) of every frame: what training needs of a frozen featurizer, once.
 
-        Of a featurizer that is trained there is nothing to keep: (T, 0).
+        Of a featurizer that is trained: nothing (T, 0), if it reads the glance; the pictures that it reads, (T, K,
+        channels, height, width) uint8, K to a frame.
         """
-        left, right = context_frames(self.featurizer.needs, self.grid)
-        size = 0 if self.trains_featurizer else self.featurizer.size
-        glances, features = [torch.zeros(0, self.glance.size)], [torch.zeros(0, size)]
-        for block in self._blocks(stream, right, left):
-            if isinstance(block, int):
-                break
+        needs = self.featurizer.needs
+        left, right = context_frames(needs, self.grid)
+        glances, features = [], []
+        for block in self.feed(stream).blocks(right, left):
             begin = block.first_frame - block.glance_offset
             glances.append(block.glance[begin : begin + block.num_frames])
-            if self.trains_featurizer:
-                features.append(torch.zeros(block.num_frames, 0))
-            else:
+            if not self.trains_featurizer:
                 features.append(self._features(block, torch.ones(block.num_frames, dtype=torch.bool))[0])
+            elif needs.picture is not None and not isinstance(block.source, AudioSource):
+                per_frame = self.grid.elements_per_frame(needs.rate_hz)
+                first = block.first_frame * per_frame
+                times = torch.arange(first, first + block.num_frames * per_frame).double() / needs.rate_hz
+                pictures = block.source.pictures(times, needs.picture).data
+                features.append(pictures.view(block.num_frames, per_frame, *pictures.shape[1:]))
+            else:
+                features.append(torch.zeros(block.num_frames, 0))
         return torch.cat(glances), torch.cat(features)
 
     @torch.inference_mode()
-    def features_of_glance(self, glance: Tensor) -> Tensor:
-        """Features (T, F) of a whole recording's glance (T, G), for a featurizer that reads nothing else."""
-        recording, parts = torch.tensor([[0, len(glance)]]), [torch.zeros(0, self.featurizer.size)]
-        for start in range(0, len(glance), self.block_frames):
+    def features_of(self, material: Tensor) -> Tensor:
+        """Features (T, F) of a whole recording, for a featurizer that is trained: of glance or pictures (T, ...)."""
+        recording, parts = torch.tensor([[0, len(material)]]), [torch.zeros(0, self.featurizer.size)]
+        for start in range(0, len(material), self.block_frames):
             crop = {"starts": torch.tensor([start]), "recordings": recording}
-            count = min(self.block_frames, len(glance) - start)
-            parts.append(evaluate_crops(self.featurizer, self.grid, glance, self.silence, num_frames=count, **crop)[0])
+            count = min(self.block_frames, len(material) - start)
+            parts.append(
+                evaluate_crops(self.featurizer, self.grid, material, self.silence, num_frames=count, **crop)[0]
+            )
         return torch.cat(parts)
 
     @torch.inference_mode()
-    def glance_only(self, stream: Samples) -> int:
+    def glance_only(self, stream: Samples | VideoStream) -> int:
         """Read and glance, nothing else: the floor under every switch. Returns the number of frames."""
-        return sum(block.num_frames for block in self._blocks(stream, 0, 0) if not isinstance(block, int))
+        return sum(block.num_frames for block in self.feed(stream).blocks(0, 0))
 
     @torch.inference_mode()
     def glance_of(self, samples: Tensor) -> Tensor:
         """Glance rows (T, G) of a short stretch of samples, silence around it."""
         left, right = (round(seconds * self.rate_hz) for seconds in self.glance.needs[2:4])
         num_frames = self.grid.num_frames(samples.numel() / self.rate_hz)
-        fill = num_frames * self.frame_samples + right - samples.numel()
-        return self._glance_rows(torch.nn.functional.pad(samples, (left, fill)), 0, num_frames)
+        fill = num_frames * self.grid.elements_per_frame(self.rate_hz) + right - samples.numel()
+        padded = torch.nn.functional.pad(samples, (left, fill))
+        return sound_glance(self.glance, self.grid, padded, 0, num_frames)
+
+
+def _check_reads(glance: Featurizer, featurizer: Featurizer) -> None:
+    """Glance and featurizer read one medium, sound at one rate."""
+    seen, read = glance.needs, featurizer.needs
+    if seen.reads == "glance":
+        raise UsageError("glance reads 'glance'; the rule is that a glance reads 'audio', 'packets' or 'pictures'")
+    if read.reads == "audio" and seen.reads == "audio" and read.rate_hz != seen.rate_hz:
+        raise UsageError(
+            f"featurizer reads audio at {read.rate_hz:g} Hz, glance at {seen.rate_hz:g} Hz: "
+            "the rule is one rate per model (one resampler); give both the same rate_hz"
+        )
+    if read.reads not in (("audio", "glance") if seen.reads == "audio" else ("pictures", "glance")):
+        raise UsageError(
+            f"glance reads {seen.reads!r}, featurizer {read.reads!r}: the rule is one medium per model; "
+            "a glance of 'audio' goes with a featurizer of 'audio', one of 'packets' or 'pictures' with one of "
+            "'pictures', and a featurizer of 'glance' with each"
+        )

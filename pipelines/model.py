@@ -14,7 +14,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,10 +22,8 @@ from typing import Any, TypeVar
 import safetensors
 import safetensors.torch
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from featurizers import AudioStream, Grid, array_blocks, open_audio
+from featurizers import Grid
 from surnn import Gate, Open, Restart
 
 from .audit import Auditor, Decode, seed_of
@@ -33,15 +31,13 @@ from .encoder import Encoder
 from .errors import RecipeError, UsageError, UserError
 from .events import Event
 from .heads import Held, scores_at
-from .line import Line, Samples, Track
+from .line import Line, Progress, Source, Track
 from .recipe import Recipe, load_recipe, save_recipe
 from .results import Events, Scores
 from .runfolder import write_atomic
 from .tasks import Task
 
-Source = str | Path | Tensor | NDArray[Any]
 Parsed = TypeVar("Parsed")
-Progress = Callable[[float], None]  # seconds of the recording that were heard so far
 
 
 class ModelError(UsageError):
@@ -125,13 +121,13 @@ class Model:
         gate: Gate | None = None,
         progress: Progress | None = None,
     ) -> Track:
-        """Walk the line over a file or an array: (samples,) or (channels, samples), `rate_hz` given.
+        """Walk the line over a file, or an array of sound: (samples,) or (channels, samples), `rate_hz` given.
 
         Raises:
-            featurizers.MediaError: if the source cannot be read as audio.
+            featurizers.MediaError: if the source cannot be read as what the model reads, sound or pictures.
         """
-        with self._opened(source, rate_hz, channel) as stream:
-            return self.line.follow(self._counted(stream, progress), gate=gate)
+        with self.line.open(source, rate_hz=rate_hz, channel=channel) as stream:
+            return self.line.follow(stream, gate=gate, progress=progress)
 
     def tag(
         self,
@@ -147,7 +143,8 @@ class Model:
         """The events of one recording.
 
         Args:
-            source: path of any media file with sound, or samples in [-1, 1] (int16 is scaled).
+            source: path of any media file with what the model reads, sound or pictures; or samples in [-1, 1] (int16
+                is scaled).
             rate_hz: of an array.
             channel: read this one; None: the mean of all.
             min_score: one threshold in [0, 1] instead of the model's own, per label.
@@ -155,10 +152,10 @@ class Model:
             audit_share: share of the time, in [0, 1], that is drawn at random and opened beside the walk, so that the
                 answer's `audit` can tell how many events the switch made the model miss (pipelines.audit). The events
                 are the same to the last bit. 0: no audit, no cost.
-            progress: called now and then with the seconds heard so far.
+            progress: called now and then with the seconds heard or seen so far.
 
         Raises:
-            featurizers.MediaError: if the source cannot be read as audio.
+            featurizers.MediaError: if the source cannot be read as what the model reads.
             UserError: if an argument is not what is said here.
         """
         if min_score is not None and not 0 <= min_score <= 1:
@@ -167,7 +164,7 @@ class Model:
             raise UserError(f"audit_share={audit_share} must lie in [0, 1]; it is the share of the time to be opened")
         chosen, decode, auditor = self.gate_named(gate), self._decoder(min_score), None
         started = time.perf_counter()
-        with self._opened(source, rate_hz, channel) as stream:
+        with self.line.open(source, rate_hz=rate_hz, channel=channel) as stream:
             if audit_share:
                 grid = self.line.grid._replace(origin_seconds=stream.start_seconds)
                 # Tasks whose events end before the frame that gives them away say by how much.
@@ -180,22 +177,12 @@ class Model:
                     seed=seed_of(source, channel),
                     peak_delays_seconds=delays,
                 )
-            track = self.line.follow(self._counted(stream, progress), gate=chosen, watcher=auditor)
+            track = self.line.follow(stream, gate=chosen, watcher=auditor, progress=progress)
         events = tuple(decode(track.held, track.grid, track.seconds))
         name = str(source) if isinstance(source, str | Path) else "array"
         share = float(track.is_open.float().mean()) if track.is_open.numel() else 0.0
         audit = auditor.audit(events) if auditor else None
         return Events(events, name, track.seconds, share, time.perf_counter() - started, audit)
-
-    def _opened(self, source: Source, rate_hz: int | None, channel: int | None) -> AudioStream:
-        if isinstance(source, str | Path):
-            return open_audio(source, self.line.rate_hz, channel=channel)
-        if rate_hz is None:
-            raise UserError("an array has no sample rate of its own; give rate_hz=, its samples per second")
-        return array_blocks(source, rate_hz, self.line.rate_hz, channel=channel)
-
-    def _counted(self, stream: AudioStream, progress: Progress | None) -> Samples:
-        return stream if progress is None else _Counted(stream, self.line.rate_hz, progress)
 
     def _decoder(self, min_score: float | None) -> Decode:
 
@@ -330,18 +317,3 @@ def _metrics(text: str) -> dict[str, float]:
     if not isinstance(stored, dict) or not all(isinstance(value, int | float | None) for value in stored.values()):
         raise ValueError("it must hold names and numbers")
     return {key: math.nan if value is None else value for key, value in stored.items()}
-
-
-class _Counted:
-    """A stream that tells how many seconds of it were heard."""
-
-    def __init__(self, stream: Samples, rate_hz: int, progress: Progress) -> None:
-        self.start_seconds = stream.start_seconds
-        self._stream, self._rate_hz, self._progress = stream, rate_hz, progress
-
-    def blocks(self, num_samples: int) -> Iterator[Tensor]:
-        heard = 0
-        for block in self._stream.blocks(num_samples):
-            yield block
-            heard += block.numel()
-            self._progress(heard / self._rate_hz)

@@ -71,8 +71,8 @@ def plot_training(
 def plot_recording(
     path: str | Path,
     *,
-    mel: ArrayLike,
-    mel_hop_seconds: float,
+    top: ArrayLike,
+    top_hop_seconds: float,
     times: ArrayLike,
     is_open: ArrayLike,
     open_probability: ArrayLike,
@@ -83,13 +83,13 @@ def plot_recording(
     title: str,
     num_labels: int = 4,
 ) -> None:
-    """One stretch of a recording, aligned: log-mel, switch, scores, and what was found against what is there.
+    """One stretch of a recording, aligned: log-mel or film, switch, scores, and what was found against what is there.
 
     Legible up to about a minute. The scores drawn are those of labels found or true here, then the highest ones.
 
     Args:
-        mel: (M, bands) the first row at times[0].
-        mel_hop_seconds: time between rows of `mel`.
+        top: (M, bands) a log-mel, or (M, height, width, 3) uint8 pictures of a film; the first at times[0].
+        top_hop_seconds: time between its rows, or its pictures.
         times: (T,) onset of each frame in seconds of media time.
         is_open: (T,) whether the switch opened the frame.
         open_probability: (T,) what the switch thought, in [0, 1].
@@ -99,13 +99,14 @@ def plot_recording(
         true: true events.
         num_labels: how many scores to draw at most.
     """
-    mel, times, scores = np.asarray(mel), np.asarray(times, dtype=np.float64), np.asarray(scores)
-    hop = float(times[1] - times[0]) if len(times) > 1 else mel_hop_seconds * len(mel)
+    top, times, scores = np.asarray(top), np.asarray(times, dtype=np.float64), np.asarray(scores)
+    hop = float(times[1] - times[0]) if len(times) > 1 else top_hop_seconds * len(top)
     begin, end = float(times[0]), float(times[-1]) + hop
     figure = Figure(figsize=(10.0, 7.2), layout="constrained")
     panels = figure.subplots(4, 1, sharex=True, height_ratios=(2.4, 1.0, 1.8, 1.5))
     panels[0].set_title(title, parse_math=False, loc="left", fontsize=12, color=INK)
-    _draw_mel(panels[0], mel, (begin, begin + mel_hop_seconds * len(mel)))
+    draw = _draw_film if top.ndim == 4 else _draw_mel
+    draw(panels[0], top, (begin, begin + top_hop_seconds * len(top)))
     _draw_switch(panels[1], np.append(times, end), np.asarray(is_open, dtype=bool), np.asarray(open_probability))
     chosen = _labels_worth_drawing(scores, labels, [*found, *true], num_labels)
     for rank, column in enumerate(chosen):
@@ -145,6 +146,14 @@ def _draw_mel(axes: Axes, mel: NDArray[np.floating], extent: tuple[float, float]
         interpolation="antialiased",
     )
     axes.set_ylabel("mel band")
+
+
+def _draw_film(axes: Axes, pictures: NDArray[np.uint8], extent: tuple[float, float]) -> None:
+    """Pictures side by side, each over its own time."""
+    film = np.concatenate(list(pictures), axis=1)
+    axes.imshow(film, aspect="auto", extent=(*extent, 0, 1), interpolation="antialiased")
+    axes.set_yticks([])
+    axes.set_ylabel("picture")
 
 
 def _draw_switch(
@@ -262,6 +271,56 @@ def plot_by_label(path: str | Path, labels: Sequence[str], figures: Mapping[str,
     axes.set_xlabel(what)
     _tidy(axes)
     axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9.5)
+    _save(figure, path)
+
+
+def plot_confusion(path: str | Path, labels: Sequence[str], counts: NDArray[np.int64]) -> None:
+    """What each class is taken for: a row per true class, in shares of its clips, the numbers of clips written in.
+
+    Args:
+        labels: L names.
+        counts: (L, L + 1) clips by true class (row) and by what was said (column); the last column: nothing.
+    """
+    names = [*labels, "nothing"] if counts[:, -1].any() else list(labels)
+    shown = counts[:, : len(names)]
+    shares = shown / counts.sum(axis=1, keepdims=True).clip(1)
+    figure = Figure(figsize=(2.6 + 0.5 * len(names), 2.2 + 0.42 * len(labels)), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    if len(labels) <= 40:  # beyond that the numbers would not be legible
+        for row, column in np.argwhere(shown > 0):
+            ink = "#FFFFFF" if shares[row, column] > 0.6 else INK
+            axes.text(column, row, str(shown[row, column]), ha="center", va="center", fontsize=8.5, color=ink)
+    axes.set_xticks(np.arange(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
+    axes.set_yticks(np.arange(len(labels)), labels, parse_math=False)
+    axes.set_xlabel("said")
+    axes.set_ylabel("true")
+    axes.tick_params(colors=INK, labelsize=9, length=0)
+    axes.spines[:].set_color(GRID)
+    _save(figure, path)
+
+
+def plot_precision_recall(path: str | Path, recalls: ArrayLike, precisions: Mapping[str, ArrayLike]) -> None:
+    """Interpolated precision over recall, both 0 to 1, one curve per name; the area under each stands beside it."""
+    figure = Figure(figsize=(7.5, 4.8), layout="constrained")
+    axes = figure.subplots()
+    recalls = np.asarray(recalls, dtype=np.float64)
+    for index, (name, values) in enumerate(precisions.items()):
+        values = np.asarray(values, dtype=np.float64)
+        if np.isnan(values).any():
+            continue
+        style = DASHES[index // len(COLOURS) % len(DASHES)]
+        area = np.trapezoid(values, recalls)
+        axes.plot(
+            recalls, values, style, color=COLOURS[index % len(COLOURS)], linewidth=2.0, label=f"{name}: {area:.2f}"
+        )
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("share of true events found (recall)")
+    axes.set_ylabel("share of events found that are true (precision)")
+    _tidy(axes)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower left", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9.5)
     _save(figure, path)
 
 

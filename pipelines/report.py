@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 MOST_BYTES = 6_000_000
-MEDIA_TYPES = {".png": "image/png", ".wav": "audio/wav", ".flac": "audio/flac"}
+MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp", ".wav": "audio/wav", ".flac": "audio/flac"}
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2328; --soft: #59636e; --line: #d1d9e0; --paper: #fff; --card: #f6f8fa; }
@@ -68,19 +68,19 @@ class Picture(NamedTuple):
 
 
 class Example(NamedTuple):
-    """A miss or a false alarm worth looking at, and listening to.
+    """A miss or a false alarm worth looking at, and listening to or watching.
 
     Args:
         title: what happened, in a few words.
         text: where, how loud, confused with what.
         picture: PNG; None: none.
-        audio: WAV or FLAC clip; None: none.
+        clip: WAV or FLAC, or an animated WebP; None: none.
     """
 
     title: str
     text: str
     picture: Path | None = None
-    audio: Path | None = None
+    clip: Path | None = None
 
 
 class _Line(NamedTuple):
@@ -111,11 +111,21 @@ LINES = (
         "{:.2f}",
     ),
     _Line("false_alarms_per_hour_all_keywords", "False alarms per hour", "all keywords together", "{:.1f}"),
+    _Line("false_alarms_per_hour_all_labels", "False alarms per hour", "all labels together", "{:.1f}"),
+    _Line("psds1_all_thresholds", "PSDS1", "polyphonic sound detection score, scenario 1: prompt and exact", "{:.3f}"),
+    _Line("psds2_all_thresholds", "PSDS2", "scenario 2: the right label somewhere near", "{:.3f}"),
+    _Line("event_f1_200ms_macro", "Event F1, mean over labels", "onsets and offsets within 200 ms", "{:.3f}"),
+    _Line("map_mean", "Mean average precision", "mean over temporal IoU 0.3, 0.5 and 0.7", "{:.3f}"),
+    _Line("event_f1_iou_0.5_macro", "Event F1, mean over labels", "overlap (IoU) at least 0.5", "{:.3f}"),
+    _Line("clip_accuracy", "Clips named right", "share of the trimmed clips", "{:.1%}"),
+    _Line("clip_mean_class_accuracy", "Clips named right, mean over labels", "each label counts alike", "{:.1%}"),
+    _Line("clip_chance", "... by guessing", "1 / number of labels", "{:.1%}"),
     _Line("precision_at_thresholds", "Right among the found", "share of what is listed that is there", "{:.1%}"),
     _Line("f1_at_thresholds", "Event F1", "2 hits / (found + true)", "{:.3f}"),
     _Line("onset_error_seconds_median", "Onset error", "median over what was found, in seconds", "{:.2f} s"),
     _Line("frames_open", "Frames opened by the switch", "the others cost a glance and nothing else", "{:.1%}"),
     _Line("frames_featurized", "Frames featurized", "opened, or bridged between two that were", "{:.1%}"),
+    _Line("pictures_decoded", "Pictures decoded", "share of all; the others stayed packets", "{:.1%}"),
     _Line("times_real_time", "Times real time", "seconds of media per second of work", "{:,.0f}"),
     _Line("times_real_time_dense", "... with everything open", "the same model, in its fastest form", "{:,.0f}"),
     _Line("times_real_time_floor", "... with nothing open", "reading, decoding and the glance alone", "{:,.0f}"),
@@ -142,7 +152,7 @@ def write_report(
         metrics: the keys of docs/metrics.md.
         kinds: which kinds `metrics` has keys for; a column each.
         pictures: shown whole, in this order.
-        examples: worst first; where the page would become too large, audio and pictures of the last ones are left out,
+        examples: worst first; where the page would become too large, clips and pictures of the last ones are left out,
             and the page says so.
         recipe: the resolved recipe, as text.
     Raises:
@@ -266,13 +276,15 @@ def _examples(examples: Sequence[Example], room: int) -> str:
         media = ""
         if example.picture is not None:
             media += f'<img src="{_data_address(example.picture)}" alt="{html.escape(example.title)}">'
-        if example.audio is not None:
-            media += f'<audio controls preload="metadata" src="{_data_address(example.audio)}"></audio>'
+        if example.clip is not None and example.clip.suffix == ".webp":
+            media += f'<img src="{_data_address(example.clip)}" alt="{html.escape(example.title)}, moving">'
+        elif example.clip is not None:
+            media += f'<audio controls preload="metadata" src="{_data_address(example.clip)}"></audio>'
         if len(media) > room:
             media, num_left_out = "", num_left_out + 1
         room -= len(media)
         parts.append(f"<article>{words}{media}</article>")
-    note = f"<p>Pictures and sound of {num_left_out} examples were left out to keep this page below 6 MB.</p>"
+    note = f"<p>Pictures, sound and films of {num_left_out} examples were left out to keep this page below 6 MB.</p>"
     heading = "<h2>Worst misses and false alarms</h2>"
     return f'{heading}{note if num_left_out else ""}<div class="examples">{"".join(parts)}</div>' if parts else ""
 

@@ -6,8 +6,6 @@ from typing import Any
 
 import torch
 
-from featurizers import open_audio, write_audio
-
 from .events import Event, Recording
 from .heads import scores_at
 from .line import Track
@@ -15,6 +13,7 @@ from .model import Model
 from .plots import plot_recording, plot_training
 from .recipe import recipe_text
 from .report import Example, Picture, write_report
+from .stretches import view_of, write_clip
 from .tasks import Judged, Moment
 
 NUM_EXAMPLES = 10
@@ -37,7 +36,9 @@ def write_pages(run_folder: Path, model: Model, history: Sequence[Mapping[str, f
         path = plots / f"recording_{kind or 'all'}.png"
         busiest = busiest_start(recordings[index].events, 30.0)
         picture_stretch(path, model, recordings[index], judged.tracks[index], busiest, busiest + 30.0)
-        pictures.append(Picture(path, f"30 s of a {kind} recording: log-mel, switch, scores, found and true events."))
+        top = "pictures" if model.line.is_video else "log-mel"
+        words = f"30 s of a {kind} recording: {top}, switch, scores, found and true events."
+        pictures.append(Picture(path, " ".join(words.split())))
     examples = [
         show_moment(
             plots / f"example_{number:02d}",
@@ -68,34 +69,18 @@ def busiest_start(events: Sequence[Event], seconds: float) -> float:
 
 
 def show_moment(stem: Path, model: Model, recording: Recording, track: Track, moment: Moment) -> Example:
-    """Picture and sound around a mistake."""
+    """Picture, and sound or a short film, around a mistake."""
     middle = (moment.event.onset_seconds + moment.event.offset_seconds) / 2
     begin = max(0.0, middle - EXAMPLE_SECONDS / 2)
-    picture, sound = stem.with_suffix(".png"), stem.with_suffix(".flac")
+    picture = stem.with_suffix(".png")
     picture_stretch(picture, model, recording, track, begin, begin + EXAMPLE_SECONDS)
-    samples = read_stretch(recording, model.line.rate_hz, begin, begin + EXAMPLE_SECONDS)
-    write_audio(sound, samples.clamp(-1, 1), model.line.rate_hz)  # resampling overshoots where the source is loud
+    clip = write_clip(stem, model.line, recording.source, begin, begin + EXAMPLE_SECONDS)
     verdict = "missed" if moment.is_miss else "false alarm"
     near = [e.label for e in recording.events if e.offset_seconds > begin and e.onset_seconds < begin + EXAMPLE_SECONDS]
     text = f"{recording.source.name} at {moment.event.onset_seconds:.2f} s, score {moment.score:.2f}"
     return Example(
-        f"{verdict}: {moment.event.label}", f"{text}; true events around: {', '.join(near) or 'none'}", picture, sound
+        f"{verdict}: {moment.event.label}", f"{text}; true events around: {', '.join(near) or 'none'}", picture, clip
     )
-
-
-def read_stretch(recording: Recording, rate_hz: float, begin_seconds: float, end_seconds: float) -> torch.Tensor:
-    """Samples of a short part of a recording, on the media clock."""
-    with open_audio(recording.source, int(rate_hz)) as stream:
-        pieces, at = [], stream.start_seconds
-        for block in stream.blocks(int(rate_hz)):
-            first = max(0, round((begin_seconds - at) * rate_hz))
-            last = min(block.numel(), round((end_seconds - at) * rate_hz))
-            if first < last:
-                pieces.append(block[first:last])
-            at += block.numel() / rate_hz
-            if at >= end_seconds:
-                break
-    return torch.cat(pieces) if pieces else torch.zeros(1)
 
 
 def picture_stretch(
@@ -108,9 +93,7 @@ def picture_stretch(
     last = min(track.is_open.numel(), first + round((end_seconds - begin_seconds) / hop))
     frames = torch.arange(first, last)
     begin = track.grid.onset_seconds(first)
-    samples = read_stretch(recording, line.rate_hz, begin, track.grid.onset_seconds(last))
-    rows = line.glance_of(samples)
-    mel = line.glance.mel_rows(rows) if hasattr(line.glance, "mel_rows") else rows
+    top, top_hop = view_of(line, recording.source, begin, track.grid.onset_seconds(last))
     logits = track.switch_logits
     probability = track.is_open.float() if logits is None else logits.sigmoid()
     found = model.decode(track)
@@ -121,8 +104,8 @@ def picture_stretch(
 
     plot_recording(
         path,
-        mel=mel.numpy(),
-        mel_hop_seconds=(last - first) * hop / len(mel),
+        top=top,
+        top_hop_seconds=top_hop,
         times=begin + torch.arange(last - first).numpy() * hop,
         is_open=track.is_open[first:last].numpy(),
         open_probability=probability[first:last].numpy(),

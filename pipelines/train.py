@@ -78,12 +78,13 @@ class Lesson(lightning.LightningModule):
         frames = torch.ones(shape, device=crop.glance.device)
         if isinstance(self.gate, EventGate):
             switch = self.gate.switch(crop.glance)
-            losses |= self.switch_losses(switch, crop.switch)
+            losses |= self.switch_losses(switch, crop.switch, crop.is_inside)
             is_forced = torch.rand(shape, device=frames.device) < options.random_open
             is_forced |= torch.rand(shape[0], 1, device=frames.device) < options.dense_share
             frames = torch.where(
                 is_forced, frames, switch.frames if self.is_straight_through else switch.frames.detach()
             )
+        frames = frames * crop.is_inside
         features = self.encoder.normalise(self.features(crop))
         features = self.encoder.project(features + options.feature_noise * torch.randn_like(features))
         features = nn.functional.dropout(features, options.dropout, self.training)
@@ -94,10 +95,10 @@ class Lesson(lightning.LightningModule):
             logits = held_logits_stepwise(*self.head(hidden), frames=frames, hop_seconds=self.hop_seconds)
         else:
             logits = held_logits(*self.head(hidden), is_open=frames > 0, hop_seconds=self.hop_seconds)
-        weights = crop.weights * torch.where(crop.labels > 0, options.positive_weight, 1.0)
+        weights = crop.weights * crop.is_inside[..., None] * torch.where(crop.labels > 0, options.positive_weight, 1.0)
         task = nn.functional.binary_cross_entropy_with_logits(logits, crop.labels, weights, reduction="sum")
-        losses["task"] = task / crop.labels.sum().clamp_min(1)
-        losses["frames_open"] = frames.detach().mean()
+        losses["task"] = task / (crop.labels * crop.is_inside[..., None]).sum().clamp_min(1)
+        losses["frames_open"] = frames.detach()[crop.is_inside].mean()
         return losses
 
     def features(self, crop: Crop) -> Tensor:
@@ -107,7 +108,7 @@ class Lesson(lightning.LightningModule):
         return evaluate_crops(
             self.featurizer,
             self.grid,
-            self.frames.glance,
+            self.frames.glance if self.featurizer.needs.reads == "glance" else self.frames.features,
             self.silence,
             starts=crop.starts,
             recordings=crop.recordings,
@@ -132,13 +133,14 @@ class Lesson(lightning.LightningModule):
         carried = tuple(part[:, order] * kept for part in parts)
         return carried if len(carried) > 1 else carried[0]
 
-    def switch_losses(self, switch: Switch, wanted: Tensor) -> dict[str, Tensor]:
-        """The helping loss and the two-sided budget of the frame switch."""
+    def switch_losses(self, switch: Switch, wanted: Tensor, is_inside: Tensor) -> dict[str, Tensor]:
+        """The helping loss and the two-sided budget of the frame switch, over frames inside a recording."""
         assert switch.logits is not None
         assert isinstance(self.gate, EventGate)
         weights = torch.where(wanted > 0, self.options.switch_positive_weight, 1.0)
-        help_loss = nn.functional.binary_cross_entropy_with_logits(switch.logits, wanted, weights)
-        hard, probability = switch.frames, switch.logits.sigmoid()
+        logits, hard = switch.logits[is_inside], switch.frames[is_inside]
+        help_loss = nn.functional.binary_cross_entropy_with_logits(logits, wanted[is_inside], weights[is_inside])
+        probability = logits.sigmoid()
         ramp = min(1.0, self.global_step / max(1.0, 0.3 * self.total_steps))
         budget = ratio_loss(hard, probability, self.gate.frame_budget) * self.options.budget_weight * ramp
         return {"help": help_loss * self.options.help_weight, "budget": budget, "switch_rate": hard.detach().mean()}

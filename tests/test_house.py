@@ -29,7 +29,7 @@ NEVER_IMPORTED = {
     "featurizers": {"surnn", "pipelines", "lightning"},
     "pipelines": set[str](),
 }
-NOT_IMPORTED_BY_NAME = {"torchvision"}  # must fit torch, as torchaudio must; features of pictures come from it
+NOT_IMPORTED_BY_NAME: set[str] = set()
 LARGEST_PICTURE_BYTES = 150_000
 LARGEST_TEXT_BYTES = 150_000
 

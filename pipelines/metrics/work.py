@@ -16,7 +16,9 @@ class WorkCounts(NamedTuple):
         seconds_of_media: length of the recordings.
         seconds_of_work: wall time with the switch.
         seconds_of_work_dense: wall time of the fastest form of the model with everything open.
-        seconds_of_work_floor: wall time of what can never be skipped: decoding, resampling, glance.
+        seconds_of_work_floor: wall time of what can never be skipped: reading, decoding of sound, glance.
+        num_pictures: in the videos.
+        num_pictures_decoded: with the switch.
     """
 
     num_frames: int
@@ -26,6 +28,8 @@ class WorkCounts(NamedTuple):
     seconds_of_work: float
     seconds_of_work_dense: float
     seconds_of_work_floor: float
+    num_pictures: int = 0
+    num_pictures_decoded: int = 0
 
 
 def work_metrics(per_kind: Mapping[str, WorkCounts]) -> dict[str, float]:
@@ -46,7 +50,8 @@ def _work_figures(counts: WorkCounts) -> dict[str, float]:
     frames_open = ratio(counts.num_frames_open, counts.num_frames)
     saved = counts.seconds_of_work_dense - counts.seconds_of_work
     could_save = (1 - frames_open) * (counts.seconds_of_work_dense - counts.seconds_of_work_floor)
-    return {
+    decoded = {"pictures_decoded": counts.num_pictures_decoded / counts.num_pictures} if counts.num_pictures else {}
+    return decoded | {
         "num_frames": float(counts.num_frames),
         "frames_open": frames_open,
         "frames_featurized": ratio(counts.num_frames_featurized, counts.num_frames),

@@ -14,7 +14,7 @@ import featurizers.pretrained as pretrained
 from featurizers.grid import Grid, Stretch
 from featurizers.pretrained import OnnxFeaturizer, SpeechEmbedding
 from featurizers.runs import AudioSource, GlanceSource, Run, evaluate_runs
-from featurizers.testing import check_featurizer
+from featurizers.testing import PictureArray, check_featurizer
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -140,3 +140,56 @@ def test_an_onnx_model_of_another_size_or_print_says_so(tmp_path: Path) -> None:
         OnnxFeaturizer(grid, path=path, size=2, sha256="0" * 64)
     with pytest.raises(FileNotFoundError, match="is no file"):
         OnnxFeaturizer(grid, path=tmp_path / "none.onnx", size=2)
+
+
+def channel_means(path: Path, channel_axis: int) -> Path:
+    """(N, 3, H, W) or (N, H, W, 3) to (N, 3): the mean of each channel."""
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    shape = ["N", "H", "W"]
+    shape.insert(channel_axis, 3)  # type: ignore[arg-type]
+    axes = [axis for axis in (1, 2, 3) if axis != channel_axis]
+    node = helper.make_node("ReduceMean", ["pictures"], ["means"], axes=axes, keepdims=0)
+    inputs = [helper.make_tensor_value_info("pictures", kind, shape)]
+    outputs = [helper.make_tensor_value_info("means", kind, ["N", 3])]
+    graph = helper.make_graph([node], "means", inputs, outputs)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(path))
+    return path
+
+
+@pytest.mark.parametrize(("layout", "channel_axis"), [("NCHW", 1), ("NHWC", 3)])
+def test_an_onnx_model_of_pictures_is_a_featurizer(
+    tmp_path: Path, layout: Literal["NCHW", "NHWC"], channel_axis: int
+) -> None:
+    grid, path = Grid(0.2), channel_means(tmp_path / "mine.onnx", channel_axis)
+    mine = OnnxFeaturizer(
+        grid,
+        path=path,
+        size=3,
+        reads="pictures",
+        rate_hz=10.0,
+        width=8,
+        height=6,
+        layout=layout,
+        mean=[0.5, 0.2, 0.1],
+        std=[0.5, 0.25, 2.0],
+    )
+    check_featurizer(mine, grid)
+    data = torch.randint(0, 256, (6, 3, 6, 8), dtype=torch.uint8)
+    source = PictureArray(data, torch.arange(6).double() / 10)
+    found = evaluate_runs(mine, grid, [Run(1, 2)], source).features
+    each = (data[2:].double() / 255).mean(dim=(2, 3))
+    expected = (each.reshape(2, 2, 3).mean(dim=1) - torch.tensor([0.5, 0.2, 0.1])) / torch.tensor([0.5, 0.25, 2.0])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert OnnxFeaturizer(grid, path=path, size=3, reads="pictures", width=8, height=6).needs.rate_hz == 5.0
+
+
+def test_an_onnx_model_of_pictures_needs_their_size(tmp_path: Path) -> None:
+    grid, path = Grid(0.2), channel_means(tmp_path / "mine.onnx", 1)
+    with pytest.raises(ValueError, match="width=None"):
+        OnnxFeaturizer(grid, path=path, size=3, reads="pictures")
+    with pytest.raises(ValueError, match='reads="packets"'):
+        OnnxFeaturizer(grid, path=path, size=3, reads="packets")
+    wrong = OnnxFeaturizer(grid, path=path, size=4, reads="pictures", width=2, height=2)
+    source = PictureArray(torch.zeros(1, 3, 2, 2, dtype=torch.uint8), torch.zeros(1, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"shape \(1, 3\) for 1 pictures, not \(1, 4\)"):
+        evaluate_runs(wrong, grid, [Run(0, 1)], source)

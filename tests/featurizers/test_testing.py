@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from featurizers.grid import Featurizer, Grid, Needs, Stretch
+from featurizers.grid import Featurizer, Grid, Needs, PictureFormat, Stretch
 from featurizers.testing import FeaturizerError, check_featurizer
 
 GRID = Grid(0.08)
@@ -145,3 +145,74 @@ def test_what_it_cannot_check_it_says() -> None:
     reads_glance.needs = Needs("glance")
     with pytest.raises(ValueError, match="give glance"):
         check_featurizer(reads_glance, GRID)
+
+
+class PacketBytes:
+    """Bytes of each frame and of the one before it; half a frame of context is for times at a frame's edge."""
+
+    size = 2
+
+    def __init__(self, left_seconds: float = 0.12) -> None:
+        self.needs = Needs("packets", left_seconds=left_seconds)
+
+    def evaluate(self, stretch: Stretch, first_frame: Tensor, num_frames: int) -> Tensor:  # noqa: ARG002
+        times, sizes = stretch.data[0, :, 0], stretch.data[0, :, 1]
+        begin = stretch.times[0] + self.needs.left_seconds - 0.08
+        place = ((times - begin) / 0.08 + 1e-6).floor().long()
+        total = torch.zeros(num_frames + 1, dtype=torch.float64)
+        is_known = (place >= 0) & (place <= num_frames)
+        total = total.index_add(0, place[is_known], sizes[is_known]).clamp_min(1).log()
+        return torch.stack([total[:-1], total[1:]], dim=1).float()[None]
+
+
+class PacketBytesOfTheRun(PacketBytes):
+    def evaluate(self, stretch: Stretch, first_frame: Tensor, num_frames: int) -> Tensor:
+        features = super().evaluate(stretch, first_frame, num_frames)
+        return features - stretch.data[0, :, 1].median().clamp_min(1).log().nan_to_num(0.0).float()
+
+
+class PacketClock(PacketBytes):
+    def evaluate(self, stretch: Stretch, first_frame: Tensor, num_frames: int) -> Tensor:
+        return super().evaluate(stretch, first_frame, num_frames) + (stretch.times[0] / 3600).round().float()
+
+
+class Brightness:
+    """Of each frame's picture and of its change; with a weight that is trained."""
+
+    size = 2
+
+    def __init__(self, left_seconds: float = 0.08) -> None:
+        self.needs = Needs("pictures", 12.5, left_seconds=left_seconds, picture=PictureFormat(8, 6, "rgb"))
+        self.weight = torch.ones(1, requires_grad=True)
+
+    def evaluate(self, stretch: Stretch, first_frame: Tensor, num_frames: int) -> Tensor:  # noqa: ARG002
+        means = stretch.data.float().mean(dim=(2, 3, 4)) * self.weight
+        means = torch.cat([means[:, :1]] * (num_frames + 1 - means.shape[1]) + [means], dim=1)
+        return torch.stack([means[:, 1:], means.diff(dim=1)], dim=2)
+
+
+class BrightnessOfTheRun(Brightness):
+    def evaluate(self, stretch: Stretch, first_frame: Tensor, num_frames: int) -> Tensor:
+        features = super().evaluate(stretch, first_frame, num_frames)
+        return features - features.mean(dim=1, keepdim=True)
+
+
+def test_an_honest_featurizer_of_packets_or_pictures_passes() -> None:
+    check_featurizer(PacketBytes(), GRID)
+    check_featurizer(Brightness(), GRID)
+
+
+@pytest.mark.parametrize(
+    ("featurizer", "promise"),
+    [
+        (PacketBytes(left_seconds=0.0), "raise left_seconds from 0 s"),
+        (PacketBytesOfTheRun(), "do not normalise|other frames"),
+        (PacketClock(), "clock"),
+        (Brightness(left_seconds=0.0), "raise left_seconds from 0 s"),
+        (BrightnessOfTheRun(), "do not normalise"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else type(value).__name__,
+)
+def test_a_broken_promise_of_packets_or_pictures_is_named(featurizer: Featurizer, promise: str) -> None:
+    with pytest.raises(FeaturizerError, match=promise):
+        check_featurizer(featurizer, GRID)

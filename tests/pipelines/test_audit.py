@@ -12,14 +12,15 @@ from scipy.stats import binom  # type: ignore[import-untyped]
 from small_line import LABELS, noise
 from torch import Tensor
 
-from featurizers import write_audio
+from featurizers import array_blocks, write_audio
 from pipelines import audit as audit_module
 from pipelines import model as model_module
 from pipelines.audit import Audit, Missed, estimate, interval, is_drawn, seed_of
 from pipelines.errors import UserError
 from pipelines.events import Event
+from pipelines.feeds import Block
 from pipelines.keywords import Decision
-from pipelines.line import Block, Decided, Line
+from pipelines.line import Decided, Line
 from pipelines.metrics import match_detections
 from pipelines.model import Model
 from surnn import Gate, Open, RandomGate
@@ -278,7 +279,7 @@ def test_no_more_than_a_window_and_its_surroundings_is_kept(model: Model, monkey
 
     def watch(auditor: audit_module.Auditor, block: Block, decided: Decided) -> None:
         see(auditor, block, decided)
-        samples_kept.append(block.samples.untyped_storage().nbytes() / 4)
+        samples_kept.append(block.source.samples.untyped_storage().nbytes() / 4)
         past_kept.append(sum(past.num_frames for past in auditor._past))
 
     monkeypatch.setattr(audit_module.Auditor, "see", watch)
@@ -316,7 +317,7 @@ def test_a_late_start_shifts_times_and_not_what_is_drawn(model: Model) -> None:
     grid, line = model.line.grid._replace(origin_seconds=900.5), model.line
     decode = model._decoder(None)
     auditor = audit_module.Auditor(line, grid, decode, share=1.0, seed=b"", peak_delays_seconds=[0.05])
-    track = line.follow(model_module.array_blocks(samples, RATE_HZ, RATE_HZ, start_seconds=900.5), watcher=auditor)
+    track = line.follow(array_blocks(samples, RATE_HZ, RATE_HZ, start_seconds=900.5), watcher=auditor)
     late = auditor.audit(decode(track.held, track.grid, track.seconds))
     assert [missed.window for missed in late.missed] == [missed.window for missed in early.missed]
     for one, other in zip(late.missed, early.missed, strict=True):

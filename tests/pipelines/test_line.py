@@ -32,8 +32,9 @@ from pipelines.audit import Auditor
 from pipelines.encoder import Encoder
 from pipelines.errors import UsageError
 from pipelines.events import Event
+from pipelines.feeds import Block
 from pipelines.heads import Held, LevelDecay
-from pipelines.line import Block, Decided, Line, Track
+from pipelines.line import Decided, Line, Track
 from surnn import EventGate, Gate, Open, Packed, RandomGate, Stride, Switch
 
 RATE_HZ = 16_000
@@ -193,7 +194,7 @@ LENGTHS = [
 @pytest.mark.parametrize("block_frames", [3, 50, 100_000])
 @pytest.mark.parametrize("kind", KINDS)
 def test_blocks_of_any_size_equal_one_pass(kind: str, block_frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_module, "BLOCK_FRAMES", block_frames)
+    monkeypatch.setattr(line_module, "SOUND_FRAMES", block_frames)
     line = make_line(kind)
     for num_samples in LENGTHS:
         samples = noise(14.0)[:num_samples]
@@ -211,14 +212,14 @@ def test_blocks_of_any_size_equal_one_pass(kind: str, block_frames: int, monkeyp
     "kind", ["glance frames", "audio"]
 )  # without a look-ahead, which would hide a context too short
 def test_gates_of_absolute_time_agree_in_blocks(kind: str, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_module, "BLOCK_FRAMES", 3)  # shorter than the context
+    monkeypatch.setattr(line_module, "SOUND_FRAMES", 3)  # shorter than the context
     line = make_line(kind)
     require_equal(follow(line, noise(9.0), gate), in_one_piece(line, noise(9.0), gate))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_open_gate_encodes_what_all_frames_gives(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_module, "BLOCK_FRAMES", 50)
+    monkeypatch.setattr(line_module, "SOUND_FRAMES", 50)
     line = make_line(kind)
     samples = noise(11.3)
     expected = in_one_piece(line, samples, Open(0))
@@ -236,7 +237,7 @@ def test_an_open_gate_encodes_what_all_frames_gives(kind: str, monkeypatch: pyte
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_closed_frames_never_reach_the_featurizer(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_module, "BLOCK_FRAMES", 50)
+    monkeypatch.setattr(line_module, "SOUND_FRAMES", 50)
     spy = Spy(KINDS[kind].featurizer(KINDS[kind].num_mels * 8))
     line = make_line(kind, spy, share_open=0.06)
     spy.frames.clear()
@@ -289,7 +290,7 @@ class Reopener:
 def test_a_reopened_stretch_gives_what_a_walk_with_it_open_gives(
     kind: str, block_frames: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line_module, "BLOCK_FRAMES", block_frames)
+    monkeypatch.setattr(line_module, "SOUND_FRAMES", block_frames)
     line, samples = make_line(kind), noise(9.3)
     plain, watcher = follow(line, samples), Reopener(line)
     watched = line.follow(array_blocks(samples, RATE_HZ, RATE_HZ), watcher=watcher)
@@ -307,7 +308,7 @@ def test_a_reopened_stretch_gives_what_a_walk_with_it_open_gives(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_audit_opens_what_any_featurizer_can_give(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_module, "BLOCK_FRAMES", 50)
+    monkeypatch.setattr(line_module, "SOUND_FRAMES", 50)
     line, samples = make_line(kind), noise(21.0)
     opened: list[Held] = []
 
@@ -339,7 +340,7 @@ def test_nothing_open_nothing_featurized() -> None:
 
 
 def test_a_closed_stretch_of_many_blocks_carries_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_module, "BLOCK_FRAMES", 8)
+    monkeypatch.setattr(line_module, "SOUND_FRAMES", 8)
     line = make_line("glance frames")
     gate = Listed(2, 3, 90, 91)
     require_equal(follow(line, noise(9.0), gate), in_one_piece(line, noise(9.0), gate))
@@ -388,9 +389,9 @@ def test_memory_does_not_grow_with_length(kind: str, monkeypatch: pytest.MonkeyP
     largest = {"samples": 0, "rows": 0}
     visit = line._visit
 
-    def watch(block: line_module.Block, *others: object) -> None:
+    def watch(block: Block, *others: object) -> None:
         # storage, not view: a slice of a long tensor keeps all of it
-        for name, tensor in (("samples", block.samples), ("rows", block.glance)):
+        for name, tensor in (("samples", block.source.samples), ("rows", block.glance)):
             largest[name] = max(largest[name], tensor.untyped_storage().nbytes() // tensor.element_size())
         visit(block, *others)  # type: ignore[arg-type]
 
@@ -398,7 +399,7 @@ def test_memory_does_not_grow_with_length(kind: str, monkeypatch: pytest.MonkeyP
     track = line.follow(Endless(3600.0), gate=Stride(line.glance.size, every=100))
     assert track.seconds == 3600.0
     assert track.held.index.numel() == 450
-    frames = 3 * line_module.BLOCK_FRAMES + 20  # of context
+    frames = 3 * line_module.SOUND_FRAMES + 20  # of context
     assert largest["samples"] < frames * FRAME
     assert largest["rows"] < frames * line.glance.size
 

@@ -117,7 +117,7 @@ def test_a_page_that_would_grow_too_large_leaves_out_the_last_examples_and_says_
     page = write(tmp_path, examples=[Example(f"miss {i}", "", None, clip) for i in range(4)])
     assert (tmp_path / "report.html").stat().st_size <= 100_000
     assert len(page.addresses) == 2
-    assert "sound of 2 examples were left out" in page.words
+    assert "films of 2 examples were left out" in page.words
     assert "miss 3" in page.words
 
 
@@ -132,8 +132,8 @@ def recording(path: Path, labels: list[str], seed: int = 0, **changes: object) -
     rng = np.random.default_rng(seed)
     frames = 375
     arguments: dict[str, object] = {
-        "mel": rng.normal(size=(3000, 32)),
-        "mel_hop_seconds": 0.01,
+        "top": rng.normal(size=(3000, 32)),
+        "top_hop_seconds": 0.01,
         "times": 60.0 + 0.08 * np.arange(frames),
         "is_open": rng.random(frames) < 0.5,
         "open_probability": rng.random(frames),
@@ -165,7 +165,7 @@ def test_pictures_of_hardly_anything_are_drawn(tmp_path: Path) -> None:
         tmp_path / "curve.png", {"no events": nothing, "no detections": nothing._replace(recall=np.zeros(1))}
     )
     recording(
-        tmp_path / "recording.png", ["yes"], mel=np.zeros((8, 32)), times=np.zeros(1), is_open=np.zeros(1),
+        tmp_path / "recording.png", ["yes"], top=np.zeros((8, 32)), times=np.zeros(1), is_open=np.zeros(1),
         open_probability=np.zeros(1), scores=np.zeros((1, 1)), found=[], true=[],
     )  # fmt: skip
     assert len(list(tmp_path.glob("*.png"))) == 3
@@ -181,7 +181,7 @@ def test_a_switch_that_opens_shows_as_a_band_where_it_is_open(tmp_path: Path) ->
     # Open in the second half only: the band's colour must fill the right half of the picture and none of the left.
     is_open = np.arange(375) >= 188
     recording(
-        tmp_path / "recording.png", ["yes"], is_open=is_open, open_probability=is_open * 1.0, mel=np.zeros((3000, 32))
+        tmp_path / "recording.png", ["yes"], is_open=is_open, open_probability=is_open * 1.0, top=np.zeros((3000, 32))
     )
     with Image.open(tmp_path / "recording.png") as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)

@@ -62,9 +62,28 @@ def test_crops_lie_inside_recordings_and_all_places_are_drawn() -> None:
     assert drawn == {*range(19), 30, *range(42, 56)}
 
 
-def test_a_crop_longer_than_every_recording_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"crop_frames=40 is longer than every recording.*longest: 30 frames"):
-        next(crops(frames_of([30, 12]), crop_frames=40, batch_size=2, num_batches=1, seed=0))
+def test_a_recording_shorter_than_the_crop_is_taken_whole_and_nothing_is_learned_past_its_end() -> None:
+    lengths = [30, 12]
+    frames = frames_of(lengths)._replace(glance=torch.arange(42)[:, None].expand(-1, 256).half())
+    crop = next(crops(frames, crop_frames=20, batch_size=64, num_batches=1, seed=0))
+    short = crop.recordings[:, 0] == 30
+    assert 10 < int(short.sum()) < 40  # drawn about as often as it is long
+    assert torch.equal(crop.is_inside[short], (torch.arange(20) < 12).expand(int(short.sum()), 20))
+    assert crop.is_inside[~short].all()
+    assert (crop.glance[short][:, 11:, 0] == 41).all()  # its last frame is repeated
+    torch.manual_seed(0)
+    line = line_of(EventGate(256, frame_budget=0.2, channels=8))
+    options = TrainOptions(dropout=0.0, feature_noise=0.0, random_open=0.0, dense_share=0.5)
+    outside = ~crop.is_inside[..., None]
+    other = crop._replace(
+        labels=torch.where(outside, 1 - crop.labels, crop.labels), switch=torch.where(outside[..., 0], 1.0, crop.switch)
+    )
+    losses = []
+    for each in (crop, other):
+        torch.manual_seed(1)
+        losses.append(Lesson(line, frames, options, total_steps=10).forward_crop(each))
+    for key, loss in losses[0].items():
+        torch.testing.assert_close(losses[1][key], loss)
 
 
 def test_scores_step_by_step_equal_the_closed_formula() -> None:
