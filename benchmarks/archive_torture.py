@@ -1,7 +1,7 @@
 """Does an archive job survive 50 kills, a really full disk and 500 damaged files? python -m benchmarks.archive_torture
 
-Kills: `--kills` kill -9, every other one of the job, the others of a worker, at random moments of one job over
-recordings; in the end its tables must equal those of a job that nobody disturbed, byte for byte.
+Kills: `--kills` kill -9, every other one of a job, the others of a worker, at random moments of jobs over recordings;
+in the end the tables of each must equal those of a job that nobody disturbed, byte for byte.
 Disk: the same on a small file system, which is freed in the middle (needs root on Linux; else it is left out).
 Fuzz: `--damaged` media files with bytes flipped, cut out or spliced in; each must end done, or failed with a reason.
 """
@@ -84,23 +84,31 @@ def tables_of(output: Path) -> tuple[Any, bytes, bytes]:
 
 
 def kills(options: argparse.Namespace, work: Path, whole: Any) -> dict[str, Any]:
-    """Kill the job or one of its workers again and again."""
-    moments, output, killed = random.Random(2), work / "killed", Counter[str]()
+    """Kill a job or one of its workers again and again; a job that ends before the last kill is followed by another."""
+    moments, killed, num_equal = random.Random(2), Counter[str](), 0
+    num_jobs = 0
     while killed.total() < options.kills:
-        with subprocess.Popen(command(options.model, work / "media", output), stderr=subprocess.DEVNULL) as process:
-            while killed.total() < options.kills and process.poll() is None:
-                time.sleep(moments.uniform(0.5, 6.0))
-                is_driver = killed.total() % 2 == 0
-                victims = [process.pid] if is_driver else list(workers_of(process.pid))
-                if process.poll() is None and victims:
-                    os.kill(moments.choice(victims), signal.SIGKILL)
-                    killed["job" if is_driver else "worker"] += 1
-                    if is_driver:
-                        break
-        if process.returncode == 0:
-            break
-    code = run(options.model, work / "media", output)
-    return {"killed": dict(killed), "exit_code": code, "survived": code == 0 and tables_of(output) == whole}
+        num_jobs += 1
+        output = work / f"killed{num_jobs}"
+        while killed.total() < options.kills and not is_survivor(options, work, output, moments, killed):
+            pass
+        num_equal += run(options.model, work / "media", output) == 0 and tables_of(output) == whole
+    return {"killed": dict(killed), "jobs": num_jobs, "equal": num_equal, "survived": num_equal == num_jobs}
+
+
+def is_survivor(
+    options: argparse.Namespace, work: Path, output: Path, moments: random.Random, killed: Counter[str]
+) -> bool:
+    """One call, and kills at random moments of it; whether it came to its end all the same."""
+    with subprocess.Popen(command(options.model, work / "media", output), stderr=subprocess.DEVNULL) as process:
+        while killed.total() < options.kills and process.poll() is None:
+            time.sleep(moments.uniform(0.5, 6.0))
+            is_job = killed.total() % 2 == 0
+            victims = [process.pid] if is_job else list(workers_of(process.pid))
+            if process.poll() is None and victims:
+                os.kill(moments.choice(victims), signal.SIGKILL)
+                killed["job" if is_job else "worker"] += 1
+    return process.returncode == 0
 
 
 def workers_of(pid: int) -> Iterator[int]:

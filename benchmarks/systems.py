@@ -140,10 +140,10 @@ def tuned(line: Line, material: Material, recipe: Recipe) -> Tuning:
 
 def open_share(line: Line, material: Material, recipe: Recipe) -> float:
     """The share of validation frames that a switch opens, in streams of the kind that thresholds are set on."""
-    wanted = recipe.evaluate.thresholds_on
+    wanted = recipe.evaluate.kinds({recording.kind for recording in material.validation_recordings})
     tracks = tracks_of_frames(line, material.validation, line.grid, line.gate)
     pairs = zip(tracks, material.validation_recordings, strict=True)
-    chosen = torch.cat([track.is_open for track, recording in pairs if wanted in (None, recording.kind)])
+    chosen = torch.cat([track.is_open for track, recording in pairs if recording.kind in wanted])
     return float(chosen.float().mean())
 
 
@@ -162,10 +162,10 @@ def rivals_of(learned: Line, material: Material, recipe: Recipe, *, seed: int) -
 
 def best_energy(learned: Line, material: Material, recipe: Recipe, share: float) -> System:
     """Of several energy gates, the one that finds most on the validation streams: a rival at its best."""
-    wanted, lengths = recipe.evaluate.thresholds_on, material.validation.lengths.tolist()
-    recordings = material.validation_recordings
+    recordings, lengths = material.validation_recordings, material.validation.lengths.tolist()
+    wanted = recipe.evaluate.kinds({recording.kind for recording in recordings})
     parts = zip(torch.split(material.validation.glance, lengths), recordings, strict=True)
-    glances = [glance for glance, recording in parts if wanted in (None, recording.kind)]
+    glances = [glance for glance, recording in parts if recording.kind in wanted]
     systems = []
     for against in ENERGY_AGAINST:
         for dilate in ENERGY_DILATIONS:
@@ -177,7 +177,7 @@ def best_energy(learned: Line, material: Material, recipe: Recipe, share: float)
     def recall(system: System) -> float:
         tracks = tracks_of_frames(system.line, material.validation, learned.grid, system.line.gate)
         results = results_of(tracks, recordings, material.labels, system.tuning.placements)
-        chosen = [result for result in results if wanted in (None, result.kind)]
+        chosen = [result for result in results if result.kind in wanted]
         return seed_values([score_sheet(chosen, material.labels, system.tuning.thresholds)], RECALL_AT_1)[0]
 
     return max(systems, key=recall)

@@ -16,8 +16,11 @@ testing.py     check_featurizer: the promises, tested
 
 from featurizers.audio import GlanceFrames, LogMel
 from featurizers.backbones import TorchvisionClip, TorchvisionImage
+from featurizers.bundles import TorchaudioBundle
+from featurizers.cepstral import Mfcc, Pcen
 from featurizers.convolution import ConvFeaturizer
 from featurizers.crops import crop_stretch, evaluate_crops
+from featurizers.deltas import Deltas
 from featurizers.grid import Featurizer, Grid, Needs, PictureFormat, Stretch
 from featurizers.media import AudioStream, MediaError, array_blocks, open_audio, write_audio
 from featurizers.packets import PacketGlance
@@ -46,6 +49,7 @@ __all__ = [
     "AudioStream",
     "ConvFeaturizer",
     "Damage",
+    "Deltas",
     "Featurizer",
     "FeaturizerError",
     "GlanceFrames",
@@ -53,11 +57,13 @@ __all__ = [
     "Grid",
     "LogMel",
     "MediaError",
+    "Mfcc",
     "Needs",
     "OnnxFeaturizer",
     "PacketGlance",
     "PacketSource",
     "Packets",
+    "Pcen",
     "PictureChange",
     "PictureConv",
     "PictureFormat",
@@ -68,6 +74,7 @@ __all__ = [
     "SpeechEmbedding",
     "Stretch",
     "Thumbnails",
+    "TorchaudioBundle",
     "TorchvisionClip",
     "TorchvisionImage",
     "VideoStream",

@@ -9,10 +9,11 @@ Sample i of the stream stands for media time start_seconds + i / rate_hz.
 import itertools
 import math
 import os
+import stat
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 import av
@@ -61,6 +62,7 @@ class AudioStream:
         num_channels: channels of the file at its start.
         start_seconds: the container's timestamp of the first decoded sample, unaltered.
         duration_seconds: what the container claims; good for a progress bar only.
+        metadata: tags of the container and of the audio stream (Ogg keeps them there), as FFmpeg names them.
         close: called once, when the stream is closed.
     """
 
@@ -74,6 +76,7 @@ class AudioStream:
         num_channels: int,
         start_seconds: float = 0.0,
         duration_seconds: float | None = None,
+        metadata: Mapping[str, str] = MappingProxyType({}),
         close: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
@@ -82,6 +85,7 @@ class AudioStream:
         self.num_channels = num_channels
         self.start_seconds = start_seconds
         self.duration_seconds = duration_seconds
+        self.metadata = metadata
         self._pieces: Iterator[Samples] | None = pieces
         self._close = close
 
@@ -148,7 +152,7 @@ def open_audio(path: str | os.PathLike[str], rate_hz: int, *, channel: int | Non
     """
     name = os.fspath(path)
     _check_rate(name, rate_hz)
-    container = _open_container(Path(path))
+    container = _open_container(name)
     try:
         if not container.streams.audio:
             kinds = sorted({stream.type for stream in container.streams}) or ["nothing that FFmpeg knows"]
@@ -157,7 +161,7 @@ def open_audio(path: str | os.PathLike[str], rate_hz: int, *, channel: int | Non
         if stream.codec_context is None:
             raise MediaError(f"{name} has an audio stream in a codec that FFmpeg does not know")
         stream.codec_context.thread_count = 1
-        frames = _frames(container, stream, Path(path))
+        frames = _frames(container, stream, name)
         first = next(frames, None)
         if first is None:
             raise MediaError(f"{name} has an audio stream without a single sample")
@@ -175,6 +179,7 @@ def open_audio(path: str | os.PathLike[str], rate_hz: int, *, channel: int | Non
             num_channels=num_channels,
             start_seconds=first.time or 0.0,
             duration_seconds=None if length is None else float(length),
+            metadata=container.metadata | stream.metadata,
             close=container.close,
         )
     except BaseException:
@@ -274,12 +279,16 @@ def write_audio(path: str | os.PathLike[str], samples: Tensor | NDArray[Any], ra
         scratch.unlink(missing_ok=True)
 
 
-def _open_container(path: Path) -> Any:
-    if not path.exists():
-        raise MediaError(f"{path} does not exist")
-    if path.is_dir():
+def _open_container(path: str | os.PathLike[str]) -> Any:
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MediaError(f"{path} does not exist") from error
+    except (OSError, ValueError):
+        status = None  # FFmpeg will say what it thinks of it
+    if status is not None and stat.S_ISDIR(status.st_mode):
         raise MediaError(f"{path} is a folder, not a media file")
-    if path.is_file() and path.stat().st_size == 0:
+    if status is not None and stat.S_ISREG(status.st_mode) and status.st_size == 0:
         raise MediaError(f"{path} is empty (0 bytes)")
     try:
         # "file:" keeps FFmpeg from reading a protocol out of a name; the list keeps play lists off the network.
@@ -290,7 +299,7 @@ def _open_container(path: Path) -> Any:
         raise MediaError(f"{path} is not a media file that FFmpeg can read: {error.strerror}") from error
 
 
-def _frames(container: Any, stream: Any, path: Path) -> Iterator[Any]:
+def _frames(container: Any, stream: Any, path: str) -> Iterator[Any]:
     """Decoded frames; MediaError where decoding breaks or the file ends before the length that its header promises."""
     num_samples, rate_hz = 0, 1
     try:
@@ -309,7 +318,7 @@ def _frames(container: Any, stream: Any, path: Path) -> Iterator[Any]:
         )
 
 
-def _promised_seconds(container: Any, stream: Any, path: Path) -> float | None:
+def _promised_seconds(container: Any, stream: Any, path: str) -> float | None:
     """Length stated by the header, for containers that state it exactly."""
     if container.format.name == "wav":
         return _promised_wav_seconds(path)
@@ -318,9 +327,9 @@ def _promised_seconds(container: Any, stream: Any, path: Path) -> float | None:
     return None
 
 
-def _promised_wav_seconds(path: Path) -> float | None:
+def _promised_wav_seconds(path: str) -> float | None:
     """Length by the RIFF header, which FFmpeg cuts to the file's size; None if left open, as recorders and pipes do."""
-    with path.open("rb") as file:
+    with open(path, "rb") as file:
         if file.read(4) != b"RIFF":
             return None
         file.seek(12)

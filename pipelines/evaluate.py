@@ -16,7 +16,6 @@ from torch import Tensor
 from featurizers import Grid
 from surnn import EventGate, Gate, Open
 
-from .errors import UserError
 from .events import Recording
 from .heads import Held
 from .lessons import Frames
@@ -143,15 +142,10 @@ def tune(
 ) -> Any:
     """Set the switch's threshold on the validation split, and let the task decide there what counts as found.
 
-    Only recordings of the kind `options.thresholds_on` count (None: all of them).
+    Only recordings of the kinds `options.thresholds_on` count (None: all of them).
     """
-    wanted = options.thresholds_on
-    kinds = sorted({recording.kind for recording in recordings})
-    if wanted is not None and wanted not in kinds:
-        raise UserError(
-            f"evaluate.thresholds_on={wanted!r} is no kind of validation recording; there are: {', '.join(kinds)}"
-        )
-    is_counted = [wanted in (None, recording.kind) for recording in recordings]
+    wanted = options.kinds({recording.kind for recording in recordings})
+    is_counted = [recording.kind in wanted for recording in recordings]
 
     def counted(gate: Gate) -> list[Track]:
         tracks = tracks_of_frames(line, frames, line.grid, gate)

@@ -1,6 +1,7 @@
 """The main job: prepare a corpus, train, set thresholds, evaluate beside the dense twin, report, save a model."""
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -112,11 +113,18 @@ def cached_frames(
 
 
 def fit_statistics(line: Line, frames: Frames) -> None:
-    """Fix the normalisation of switch and encoder by the training split."""
+    """Fix the normalisation of switch, featurizer and encoder by the training split."""
     glance = frames.glance[::5].float()
     if not line.trains_featurizer:
         features = frames.features[::5].float()
         line.encoder.set_statistics(features.mean(0), features.std(0))
+    fit = getattr(line.featurizer, "fit", None)
+    if line.trains_featurizer and fit is not None:
+        material = frames.glance if line.featurizer.needs.reads == "glance" else frames.features
+        length = min(250 if material.ndim == 2 else 20, len(material))
+        whole = material[: len(material) // length * length]
+        stretches = whole.view(-1, length, *material.shape[1:])
+        fit(stretches[:: math.ceil(len(stretches) / 64)])
     if isinstance(line.gate, EventGate):
         line.gate.set_statistics(glance.mean(0), glance.std(0).clamp_min(1e-3))
 

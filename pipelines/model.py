@@ -14,7 +14,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,18 +23,20 @@ import safetensors
 import safetensors.torch
 import torch
 
-from featurizers import Grid
+from featurizers import AudioStream, Grid
 from surnn import Gate, Open, Restart
 
 from .audit import Auditor, Decode, seed_of
 from .encoder import Encoder
 from .errors import RecipeError, UsageError, UserError
 from .events import Event
+from .exports.recording_start import recording_start
 from .heads import Held, scores_at
 from .line import Line, Progress, Source, Track
 from .recipe import Recipe, load_recipe, save_recipe
 from .results import Events, Scores
 from .runfolder import write_atomic
+from .short_files import closed_files
 from .tasks import Task
 
 Parsed = TypeVar("Parsed")
@@ -182,7 +184,31 @@ class Model:
         name = str(source) if isinstance(source, str | Path) else "array"
         share = float(track.is_open.float().mean()) if track.is_open.numel() else 0.0
         audit = auditor.audit(events) if auditor else None
-        return Events(events, name, track.seconds, share, time.perf_counter() - started, audit)
+        start = recording_start(name, stream.metadata if isinstance(stream, AudioStream) else {})
+        return Events(events, name, track.seconds, share, time.perf_counter() - started, audit, start)
+
+    def tag_closed(
+        self,
+        paths: Iterable[str],
+        *,
+        channel: int | None = None,
+        min_score: float | None = None,
+        at: Callable[[str], None],
+    ) -> Iterator[Events]:
+        """The events of those short files that the switch leaves closed from start to end; of the others nothing.
+
+        What it gives is what `tag` gives, at a fraction of the cost; see pipelines.short_files.
+
+        Args:
+            paths: of files.
+            channel, min_score: as in `tag`.
+            at: told each path before it is opened, "" before all are computed.
+        """
+        decode, none = self._decoder(min_score), torch.zeros(0, len(self.labels))
+        nothing = Held(none, none, torch.zeros(0, dtype=torch.int64))
+        for each in closed_files(self.line, paths, channel=channel, at=at):
+            events = decode(nothing, self.line.grid._replace(origin_seconds=each.start_seconds), each.seconds)
+            yield Events(tuple(events), each.path, each.seconds, 0.0, each.work_seconds, None, each.recording_start)
 
     def _decoder(self, min_score: float | None) -> Decode:
 

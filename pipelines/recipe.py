@@ -16,7 +16,7 @@ from surnn.types import Gate
 
 from .class_paths import Place, foreign_class_paths
 from .components import Component, Key, Role, keys_of, read_arguments, read_component
-from .errors import RecipeError
+from .errors import RecipeError, UserError
 from .runfolder import write_atomic
 from .yaml_text import Document, describe, did_you_mean, read_document, read_value, write_yaml
 
@@ -74,6 +74,8 @@ class TrainOptions:
         help_weight: weight of the loss that shows the switch, by the labels, when to open.
         switch_positive_weight: weight, in that loss, of frames that should be open.
         budget_weight: weight of the loss that holds the switch to its budget.
+        switch_first_steps: steps in which the switch alone learns from that loss, before the rest begins: they cost
+            little, and the other parts meet from the start the gaps that they will have.
         straight_through_epochs: last epochs, in which the task's own gradient reaches the switch as well.
     """
 
@@ -91,6 +93,7 @@ class TrainOptions:
     help_weight: float = 1.0
     switch_positive_weight: float = 3.0
     budget_weight: float = 0.1
+    switch_first_steps: int = 0
     straight_through_epochs: int = 1
 
 
@@ -100,11 +103,29 @@ class EvaluateOptions:
 
     Args:
         false_alarms_per_hour: false alarms per hour and label at which thresholds are set on validation streams.
-        thresholds_on: kind of validation recordings that thresholds are set on; null: all of them.
+        thresholds_on: kind of validation recordings that thresholds are set on, or several; null: all of them.
     """
 
     false_alarms_per_hour: float = 1.0
-    thresholds_on: str | None = None
+    thresholds_on: str | list[str] | None = None
+
+    def kinds(self, among: Collection[str]) -> list[str]:
+        """The kinds that thresholds are set on, of those that there are.
+
+        Raises:
+            UserError: if one is named that there is not, or none.
+        """
+        wanted = self.thresholds_on
+        named = sorted(among) if wanted is None else [wanted] if isinstance(wanted, str) else wanted
+        for kind in named:
+            if kind not in among:
+                raise UserError(
+                    f"evaluate.thresholds_on={kind!r} is no kind of validation recording; there are: "
+                    f"{', '.join(sorted(among)) or 'none'}; null takes all of them"
+                )
+        if not named:
+            raise UserError("evaluate.thresholds_on names no kind; name one, or give null for all of them")
+        return named
 
 
 class Section(NamedTuple):

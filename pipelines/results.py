@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .audit import Audit
+from .console import one_line
 from .events import Event
 
 if TYPE_CHECKING:
@@ -30,11 +31,6 @@ class Scores(NamedTuple):
     is_open: NDArray[np.bool_]
 
 
-def one_line(text: str) -> str:
-    """The text with whatever does not show (line ends, bytes that are not UTF-8) written as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 @dataclass(frozen=True)
 class Events:
     """The events of one recording, sorted by onset: iterate, index, print, or `to_pandas()`.
@@ -46,6 +42,7 @@ class Events:
         frames_open: share of frames that the switch left open, in [0, 1].
         work_seconds: time spent from opening the file to the last event, audit included.
         audit: what the switch made the model miss in the closed time that was opened; None if none was asked for.
+        recording_start: when the recording began, ISO 8601, as its name or container tells; "" where nothing does.
     """
 
     events: tuple[Event, ...]
@@ -54,6 +51,7 @@ class Events:
     frames_open: float
     work_seconds: float
     audit: Audit | None = None
+    recording_start: str = ""
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self.events)

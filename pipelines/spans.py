@@ -170,6 +170,17 @@ def _filtered_logits(held: Held, grid: Grid, column: int, num_frames: int, media
     return np.asarray(median_filter(curve, median_frames, mode="reflect"))
 
 
+def filtered_scores(
+    held: Held, grid: Grid, labels: Sequence[str], decisions: Mapping[str, SpanDecision], num_frames: int
+) -> Floats:
+    """Logits (T, C) of every frame as `decode_spans` sees them: through the median filter of each label's decision."""
+    curves = [
+        _filtered_logits(held, grid, column, num_frames, decisions[label].median_frames)
+        for column, label in enumerate(labels)
+    ]
+    return np.stack(curves, axis=1)
+
+
 def _open_spans(logits: Floats, rule: _Rule, *, is_open: bool = False) -> _Spans:
     """Stretches that open at a logit of open_at or more and close below close_at.
 

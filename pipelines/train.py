@@ -205,6 +205,26 @@ class _Watch(lightning.Callback):
         self.step.advance(note=f"loss {lesson.history[-1]['loss']:.3f}")
 
 
+def teach_switch(lesson: Lesson, batches: Crops, progress: Progress) -> None:
+    """The switch alone learns from the labels where events are, one step per batch."""
+    assert isinstance(lesson.gate, EventGate)
+    parameters, options = list(lesson.gate.parameters()), lesson.options
+    optimizer = torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=options.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, options.learning_rate, total_steps=batches.batches_per_epoch, pct_start=0.1
+    )
+    with progress.step("training the switch", batches.batches_per_epoch, "steps") as step:
+        for crop in batches:
+            switch = lesson.gate.switch(crop.glance)
+            loss = lesson.switch_losses(switch, crop.switch, crop.is_inside)["help"]
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            nn.utils.clip_grad_norm_(parameters, options.gradient_clip)
+            optimizer.step()
+            schedule.step()
+            step.advance(note=f"loss {float(loss.detach()):.3f}")
+
+
 def train_line(
     line: Line, frames: Frames, options: TrainOptions, *, folder: Path, seed: int, device: str, progress: Progress
 ) -> list[dict[str, float]]:
@@ -220,6 +240,16 @@ def train_line(
         frames, crop_frames=crop_frames, batch_size=options.batch_size, batches_per_epoch=batches, seed=seed
     )
     last = folder / "last.ckpt"
+    if options.switch_first_steps and isinstance(line.gate, EventGate) and not last.exists():
+        first = Crops(
+            frames,
+            crop_frames=crop_frames,
+            batch_size=options.batch_size,
+            batches_per_epoch=options.switch_first_steps,
+            seed=seed,
+        )
+        first.epoch = options.max_epochs  # crops that no epoch draws
+        teach_switch(lesson, first, progress)
     with progress.step("training", options.max_epochs * batches, "steps") as step, _quiet_lightning():
         trainer = lightning.Trainer(
             accelerator="cpu" if device == "cpu" else "gpu",

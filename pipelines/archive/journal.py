@@ -229,13 +229,13 @@ class Journal:
         while True:
             with self._trouble():
                 rows = self._base.execute(
-                    "SELECT id, path, kind FROM files WHERE id > ? AND status = 'waiting' ORDER BY id LIMIT ?",
+                    "SELECT id, path, kind, size FROM files WHERE id > ? AND status = 'waiting' ORDER BY id LIMIT ?",
                     [last, _PAGE_FILES],
                 ).fetchall()
             if not rows:
                 return
-            for number, path, kind in rows:
-                yield Task(number, os.fsdecode(path), kind == "named")
+            for number, path, kind, size in rows:
+                yield Task(number, os.fsdecode(path), kind == "named", size)
             last = rows[-1][0]
 
     def counts(self) -> Counts:

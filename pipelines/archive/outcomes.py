@@ -10,11 +10,19 @@ from .rows import FileRow
 
 
 class Task(NamedTuple):
-    """An input that waits: its row's number, path as the user named it, and whether the user named it."""
+    """An input that waits.
+
+    Args:
+        number: of its row.
+        path: as the user named it.
+        is_named: whether the user named it.
+        size: bytes when it was found; None where that is not known.
+    """
 
     number: int
     path: str
     is_named: bool
+    size: int | None = None
 
 
 class Outcome(NamedTuple):

@@ -1,9 +1,9 @@
 """Processes that tag files for a job, and may hang or die without harm to it.
 
-    job --- Task ---> worker: one model, one thread; a file at a time
-        <-- Ready, Heard ..., Outcome ---
+    job --- Tasks ---> worker: one model, one thread; a file at a time, or a group of small ones
+        <-- Ready, Heard ..., Outcomes ---
 
-A worker that dies takes one file with it: the one that it held. That file is tried once more, alone in a new worker; if
+A worker that dies takes one file with it: the one that it read. That file is tried once more, alone in a new worker; if
 that one dies as well, the file has failed. A worker that tells nothing for too long is killed, and its file has failed.
 """
 
@@ -21,15 +21,17 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from pipelines.console import ctrl_c_held_back, seconds_text
 from pipelines.errors import UsageError, UserError
 
 from .outcomes import Outcome, Task, file_state
-from .tagging import Settings, Tagger, outcome_of
+from .tagging import Settings, Tagger, gains_by_groups, outcomes_of
 
-AHEAD = 3  # files that a worker has been given and not yet answered for: it never waits for the next
+AHEAD = 3  # groups that a worker has been given and not yet answered for: it never waits for the next
+GROUP_FILES = 64
+GROUP_BYTES = 1 << 20  # so that no worker gets the work of all, and what a death makes vain is little
 HEARD_EVERY_SECONDS = 0.5
 WAIT_SECONDS = 0.25
 MOST_DEATHS_BEFORE_READY = 4
@@ -46,9 +48,10 @@ class Loader(Protocol):
 
 
 class Ready(NamedTuple):
-    """A worker has loaded its tagger."""
+    """A worker has loaded its tagger, which may gain by being given small files in groups."""
 
     fingerprint: str
+    takes_groups: bool
 
 
 class Broken(NamedTuple):
@@ -66,7 +69,7 @@ class Heard(NamedTuple):
 
 
 class _Worker:
-    """One process, the pipe to it, and the files that it was given.
+    """One process, the pipe to it, and the groups of files that it was given.
 
     Args:
         loader, settings: as in Crew.
@@ -76,26 +79,36 @@ class _Worker:
     def __init__(self, loader: Loader, settings: Settings, suspect: Task | None) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, loader, settings), daemon=True)
+        self._place = context.RawValue(ctypes.c_longlong, 0)  # number of the file that it reads, told without a message
+        self.process = context.Process(target=_work, args=(theirs, self._place, loader, settings), daemon=True)
         with ctrl_c_held_back():
             self.process.start()
         theirs.close()  # so that its death ends the pipe
-        self.held: deque[Task] = deque()
+        self.held: deque[list[Task]] = deque()
         self.suspect = suspect
         self.is_ready = False
         self.silent_seconds = 0.0
         if suspect is not None:
-            self.give(suspect)
+            self.give([suspect])
 
-    def give(self, task: Task) -> None:
-        self.held.append(task)
+    def give(self, tasks: list[Task]) -> None:
+        self.held.append(tasks)
         with contextlib.suppress(BrokenPipeError):  # it is dead, which the end of its pipe will tell
-            self.pipe.send(task)
+            self.pipe.send(tasks)
 
-    def take(self) -> Task:
-        """The file that it works on, or has just worked on."""
+    def take(self, num_files: int) -> None:
+        """So many files of its first group have their outcomes."""
         self.suspect = None
-        return self.held.popleft()
+        del self.held[0][:num_files]
+        if not self.held[0]:
+            self.held.popleft()
+
+    def take_back(self) -> tuple[Task, list[Task]]:
+        """The file that it read when it ended, and all others that it held."""
+        tasks = [task for group in self.held for task in group]
+        self.held.clear()
+        place = next((place for place, task in enumerate(tasks) if task.number == self._place.value), 0)
+        return tasks.pop(place), tasks
 
     def death(self) -> str:
         """How it ended, once its pipe has."""
@@ -141,7 +154,7 @@ class Crew:
         self._suspected: set[int] = set()
         self._deaths_before_ready = 0
         self._not_before = -math.inf  # when the next may be started
-        self._fingerprint = ""
+        self._fingerprint, self._group_files = "", 1
 
     def __enter__(self) -> Self:
         return self
@@ -183,18 +196,31 @@ class Crew:
         while self._suspects and self._has_place():
             self._workers.append(self._new_worker(self._suspects.popleft()))
         for worker in self._workers:
-            while worker.suspect is None and len(worker.held) < AHEAD and (task := self._next(tasks)):
-                worker.give(task)
-        while self._has_place() and (task := self._next(tasks)):
+            while worker.suspect is None and len(worker.held) < AHEAD and (group := self._next_group(tasks)):
+                worker.give(group)
+        while self._has_place() and (group := self._next_group(tasks)):
             self._workers.append(self._new_worker())
-            self._workers[-1].give(task)
+            self._workers[-1].give(group)
         return bool(self._again or self._suspects or any(worker.held for worker in self._workers))
 
     def _has_place(self) -> bool:
         return len(self._workers) < self._number and self._clock() >= self._not_before
 
-    def _next(self, tasks: Iterator[Task]) -> Task | None:
-        return self._again.popleft() if self._again else next(tasks, None)
+    def _next_group(self, tasks: Iterator[Task]) -> list[Task]:
+        """A file, or several small ones in the order of the tasks; none if there are no more."""
+        group: list[Task] = []
+        num_bytes = 0
+        while len(group) < self._group_files:
+            if not self._again and (task := next(tasks, None)):
+                self._again.append(task)
+            if not self._again:
+                break
+            size = self._again[0].size
+            num_bytes += GROUP_BYTES if size is None else size
+            if group and num_bytes > GROUP_BYTES:
+                break
+            group.append(self._again.popleft())
+        return group
 
     def _new_worker(self, suspect: Task | None = None) -> _Worker:
         return _Worker(self._loader, self._settings, suspect)
@@ -225,13 +251,15 @@ class Crew:
             worker.is_ready, self._deaths_before_ready = True, 0
             if self._fingerprint not in ("", said.fingerprint):
                 raise UserError("the model was changed while the job was running; restore it, or begin another job")
-            self._fingerprint = said.fingerprint
+            self._fingerprint, self._group_files = said.fingerprint, GROUP_FILES if said.takes_groups else 1
         elif isinstance(said, Broken):
             raise (UsageError if said.is_usage else UserError)(said.message)
         else:
-            if isinstance(said, Outcome):
-                worker.take()
-            yield said
+            if isinstance(said, list):
+                worker.take(len(said))
+                yield from said
+            else:
+                yield said
 
     def _bury(self, worker: _Worker, death: str, *, is_hung: bool = False) -> Iterator[Outcome]:
         """Take a worker's files back; the one that it held may be the cause of its death."""
@@ -246,10 +274,11 @@ class Crew:
                     f"{death} while it loaded the model, {self._deaths_before_ready} times in a row; is there memory "
                     f"for --workers {self._number}?"
                 )
-            (self._suspects if worker.suspect else self._again).extend(worker.held)
+            (self._suspects if worker.suspect else self._again).extend(task for group in worker.held for task in group)
             return
         if worker.held:
-            task = worker.take()
+            task, others = worker.take_back()
+            self._again.extend(others)
             if is_hung:
                 yield Outcome(task.number, "failed", f"{death}: given up at the time limit", *file_state(task.path))
             elif task.number in self._suspected:
@@ -259,10 +288,9 @@ class Crew:
             else:
                 self._suspected.add(task.number)
                 self._suspects.append(task)
-        self._again.extend(worker.held)
 
 
-def _work(pipe: Connection, loader: Loader, settings: Settings) -> None:
+def _work(pipe: Connection, place: Any, loader: Loader, settings: Settings) -> None:
     """The life of a worker: load, then tag what comes until the job ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the job, which then ends its workers
     _end_with_parent()
@@ -275,24 +303,44 @@ def _work(pipe: Connection, loader: Loader, settings: Settings) -> None:
         traceback.print_exception(error)
         pipe.send(Broken(f"the model cannot be loaded: {type(error).__name__}: {error}", False))
         return
-    pipe.send(Ready(tagger.fingerprint))
+    pipe.send(Ready(tagger.fingerprint, gains_by_groups(tagger, settings)))
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the job is gone
         while True:
-            task = pipe.recv()
-            pipe.send(outcome_of(tagger, settings, task, _Telling(pipe, task.number)))
+            _answer(tagger, settings, pipe.recv(), _Telling(pipe, place))
+
+
+def _answer(tagger: Tagger, settings: Settings, tasks: list[Task], telling: "_Telling") -> None:
+    """Tag a group; its outcomes go to the job in its order, at its end or as soon as there was silence for long."""
+    outcomes: list[Outcome] = []
+    for outcome in outcomes_of(tagger, settings, tasks, at=telling.at, heard=telling.heard):
+        outcomes.append(outcome)
+        if telling.is_time:
+            telling.tell(outcomes)
+            outcomes = []
+    if outcomes:
+        telling.tell(outcomes)
 
 
 class _Telling:
-    """Tells the job now and then how much was heard."""
+    """Tells the job which file is read, and now and then how much of it was heard."""
 
-    def __init__(self, pipe: Connection, number: int) -> None:
-        self._pipe, self._number, self._told = pipe, number, time.monotonic()
+    def __init__(self, pipe: Connection, place: Any) -> None:
+        self._pipe, self._place, self._told = pipe, place, time.monotonic()
 
-    def __call__(self, seconds: float) -> None:
-        now = time.monotonic()
-        if now - self._told >= HEARD_EVERY_SECONDS:
-            self._told = now
-            self._pipe.send(Heard(self._number, seconds))
+    def at(self, task: Task | None) -> None:
+        self._place.value = 0 if task is None else task.number
+
+    @property
+    def is_time(self) -> bool:
+        return time.monotonic() - self._told >= HEARD_EVERY_SECONDS
+
+    def heard(self, seconds: float) -> None:
+        if self.is_time:
+            self.tell(Heard(self._place.value, seconds))
+
+    def tell(self, what: Heard | list[Outcome]) -> None:
+        self._told = time.monotonic()
+        self._pipe.send(what)
 
 
 def _end_with_parent() -> None:

@@ -1,9 +1,23 @@
 """Corpora: where training and test recordings come from."""
 
+from pipelines.corpora.action_folder import ActionFolder
+from pipelines.corpora.clip_folder import ClipFolder
 from pipelines.corpora.desed import DESED
 from pipelines.corpora.event_table import EventTable
 from pipelines.corpora.soundscapes import Soundscapes
+from pipelines.corpora.speech_commands import SpeechCommands
 from pipelines.corpora.spoken_words import SpokenWords
+from pipelines.corpora.staged_actions import StagedActions
 from pipelines.corpora.staging import speech_spans
 
-__all__ = ["DESED", "EventTable", "Soundscapes", "SpokenWords", "speech_spans"]
+__all__ = [
+    "DESED",
+    "ActionFolder",
+    "ClipFolder",
+    "EventTable",
+    "Soundscapes",
+    "SpeechCommands",
+    "SpokenWords",
+    "StagedActions",
+    "speech_spans",
+]

@@ -32,7 +32,9 @@ class AudioFolder:
     def find(self, row: Row, mistakes: Mistakes) -> Path | None:
         """The recording that a row names; None, and a mistake noted, if there is none or more than one."""
         name = row.file.replace("\\", "/")
-        found = self._found.get(name) or self._found.get(name.rsplit("/", 1)[-1], [])
+        parts = name.split("/")  # the longest end of the path that is known: tables may name a folder above this one
+        ends = ("/".join(parts[first:]) for first in range(len(parts)))
+        found = next((self._found[end] for end in ends if end in self._found), [])
         media = [path for path in found if path.suffix.lower() not in NO_MEDIA] or found
         if len(media) == 1:
             return media[0]

@@ -7,6 +7,7 @@ from pathlib import Path
 from pipelines.corpora.audio_folder import AudioFolder, Lengths
 from pipelines.corpora.table_formats import Format, Mistakes
 from pipelines.corpora.tables import Row, Table, read_table
+from pipelines.corpora.verdicts import is_judged, is_true, reviewed
 from pipelines.errors import UserError
 from pipelines.events import Recording
 from pipelines.yaml_text import did_you_mean
@@ -20,7 +21,8 @@ class EventTable:
     """Recordings of your own with tables of labels: DCASE, Raven, Audacity, CSV or Parquet (see tables.py).
 
     A recording is a file that a table names. Strong labels are taken as complete: where a named recording has no event,
-    there is none. Labels of whole clips become `clip_labels`.
+    there is none. Labels of whole clips become `clip_labels`. Of a table with verdicts (pipelines.review), accepted
+    events are events, and only what was accepted or rejected counts as labelled (see verdicts.py).
 
     Splits come, in this order, from `splits`, from a column "split", or from a folder named train, validation or test
     (also val, valid, dev, eval) on the recording's path. They are never drawn: recordings of one session or individual
@@ -81,7 +83,7 @@ class EventTable:
         tables = self._tables()
         if self.wanted is not None:
             return self.wanted
-        found = {label for table in tables for row in table.rows for label in labels_of(row)}
+        found = {label for table in tables for row in table.rows if is_true(row) for label in labels_of(row)}
         return tuple(sorted(found - self.ignored_labels))
 
     def prepare(
@@ -107,6 +109,7 @@ class EventTable:
         recordings = [
             self._recording(path, rows.get(path, []), listed.get(path, []), spans.get(path, []))
             for path in sorted({*rows, *listed})
+            if path in listed or path in spans or any(is_judged(row) or row.verdict is None for row in rows[path])
         ]
         refuse_shared_groups(recordings)
         return recordings
@@ -142,18 +145,29 @@ class EventTable:
         mistakes.raise_any()
 
     def _recording(self, path: Path, rows: Sequence[Row], listed: Sequence[Row], spans: Sequence[Row]) -> Recording:
-        events = [row.event for row in rows if row.event is not None and row.event.label not in self.ignored_labels]
-        weak = [row.clip_labels for row in rows if row.clip_labels is not None]
+        told = [row for row in rows if row.verdict is None]
+        weak = [row.clip_labels for row in told if row.clip_labels is not None]
         labels = dict.fromkeys(label for labels in weak for label in labels if label not in self.ignored_labels)
-        is_only_weak = bool(weak) and all(row.event is None and row.clip_labels is not None for row in rows)
+        is_only_weak = bool(weak) and all(row.event is None and row.clip_labels is not None for row in told)
         limits = [(row.event.onset_seconds, row.event.offset_seconds) for row in spans if row.event is not None]
+        is_reviewed = len(told) < len(rows)
+        if is_reviewed and told and not limits:
+            raise UserError(
+                f"{path}: one table annotates all of it, another has verdicts on found events; leave it out of one, or "
+                "say where annotation is complete: `labelled_spans`"
+            )
+        verdicts = reviewed(path, [row for row in rows if row.verdict is not None])
+        events = [row.event for row in told if row.event is not None] + list(verdicts.events)
+        if is_reviewed:
+            limits += verdicts.labelled_spans
         facts = [{"split": row.split, "group": row.group, "kind": row.kind} for row in (*rows, *listed)]
         split, group, kind = (_sole(path, name, (row[name] for row in facts)) for name in ("split", "group", "kind"))
         return Recording(
             path,
-            tuple(sorted(events, key=lambda event: event[:3])),
+            tuple(sorted((e for e in events if e.label not in self.ignored_labels), key=lambda event: event[:3])),
             tuple(labels) if weak else None,
-            () if is_only_weak else tuple(sorted(limits)) or None,  # of a weak clip no moment is annotated
+            # of a weak clip no moment is annotated
+            () if is_only_weak else tuple(sorted(limits)) or (() if is_reviewed else None),
             self._split(path, split),
             group,
             kind,

@@ -14,12 +14,12 @@ _HOLDS: dict[Format, set[str]] = {
     "dcase": set(),
     "raven": {"channel", "low_hz", "high_hz"},
     "audacity": {"low_hz", "high_hz"},
-    "csv": {"score", "channel", "low_hz", "high_hz", "clip_labels", "split", "group", "kind"},
-    "parquet": {"score", "channel", "low_hz", "high_hz", "clip_labels", "split", "group", "kind"},
+    "csv": {"score", "channel", "low_hz", "high_hz", "clip_labels", "split", "group", "kind", "verdict"},
+    "parquet": {"score", "channel", "low_hz", "high_hz", "clip_labels", "split", "group", "kind", "verdict"},
 }
 _COLUMNS = (
     "file", "onset_seconds", "offset_seconds", "label", "clip_labels", "score", "channel", "low_hz", "high_hz",
-    "split", "group", "kind",
+    "split", "group", "kind", "verdict",
 )  # fmt: skip
 
 
@@ -33,8 +33,9 @@ def write_table(path: str | Path, rows: Sequence[Row], format: Format | None = N
     path = Path(path)
     format = format or format_of(path)
     is_weak = format != "parquet" and any(row.clip_labels is not None for row in rows)
+    is_reviewed = any(row.verdict is not None for row in rows)
     for row in rows:
-        if fault := _fault(row, format, path, is_weak=is_weak, num_rows=len(rows)):
+        if fault := _fault(row, format, path, is_weak=is_weak, is_reviewed=is_reviewed, num_rows=len(rows)):
             raise TableError(f"{path}: row {row[1:]}: {fault}")
     if format == "parquet":
         _write_parquet(path, rows)
@@ -43,14 +44,14 @@ def write_table(path: str | Path, rows: Sequence[Row], format: Format | None = N
     path.write_text(text, encoding="utf-8", newline="")
 
 
-def _fault(row: Row, format: Format, path: Path, *, is_weak: bool, num_rows: int) -> str:
+def _fault(row: Row, format: Format, path: Path, *, is_weak: bool, is_reviewed: bool, num_rows: int) -> str:
     """What of a row the format cannot hold; "" if it holds all of it."""
     names = [row.file, *(row.clip_labels or ()), *([row.event.label] if row.event else [])]
     for name in names + [word for word in (row.split, row.group, row.kind) if word]:
         if fault := fault_of_name(name):
             return f"{name!r} {fault}"
     holds = _HOLDS[format] | ({"clip_labels"} if format == "dcase" else set())
-    told = {"split": row.split, "group": row.group, "kind": row.kind}
+    told: dict[str, object] = {"split": row.split, "group": row.group, "kind": row.kind}
     if row.event is not None:
         default = Event(0.0, 1.0, "")
         told |= {name: getattr(row.event, name) for name in ("score", "channel", "low_hz", "high_hz")
@@ -58,8 +59,12 @@ def _fault(row: Row, format: Format, path: Path, *, is_weak: bool, num_rows: int
     lost = [name for name, value in told.items() if value not in ("", None) and name not in holds]
     if (row.clip_labels is not None) and "clip_labels" not in holds:
         lost.append("clip_labels")
+    if row.verdict is not None and "verdict" not in holds:
+        lost.append("verdict")
     if lost:
         return f"the format {format} has no column for {', '.join(lost)}; write csv or parquet"
+    if row.verdict is None and is_reviewed:
+        return f"the format {format} cannot mix verdicts with rows that nobody is to judge; write two tables"
     if is_weak and (row.clip_labels is None or (format == "dcase" and row.event is not None)):
         return f"the format {format} cannot mix labels of clips with rows that say nothing of them; write parquet"
     if any("," in label for label in row.clip_labels or ()) and format != "parquet":
@@ -92,7 +97,8 @@ def _weak(rows: Sequence[Row]) -> str:
 
 
 def _csv(rows: Sequence[Row]) -> str:
-    columns = [name for name in _COLUMNS if name != "clip_labels" or any(row.clip_labels is not None for row in rows)]
+    left_out = {name for name in ("clip_labels", "verdict") if all(getattr(row, name) is None for row in rows)}
+    columns = [name for name in _COLUMNS if name not in left_out]
     lines = []
     for row in rows:
         cells = _cells(row) | {"clip_labels": ",".join(row.clip_labels or ())}
@@ -124,7 +130,7 @@ def _audacity(rows: Sequence[Row]) -> str:
 def _cells(row: Row) -> dict[str, object]:
     event = row.event._asdict() if row.event else dict.fromkeys(Event._fields)
     clip_labels = None if row.clip_labels is None else list(row.clip_labels)
-    places = {"split": row.split, "group": row.group, "kind": row.kind}
+    places = {"split": row.split, "group": row.group, "kind": row.kind, "verdict": row.verdict}
     return {**event, "file": row.file, "clip_labels": clip_labels, **places}
 
 
@@ -133,10 +139,11 @@ def _write_parquet(path: Path, rows: Sequence[Row]) -> None:
     import pyarrow.parquet as pq
 
     text, number = pa.string(), pa.float64()
-    types = dict.fromkeys(_COLUMNS, text) | dict.fromkeys(("onset_seconds", "offset_seconds", "score"), number)
+    columns = [name for name in _COLUMNS if name != "verdict" or any(row.verdict is not None for row in rows)]
+    types = dict.fromkeys(columns, text) | dict.fromkeys(("onset_seconds", "offset_seconds", "score"), number)
     types |= {"low_hz": number, "high_hz": number, "channel": pa.int32(), "clip_labels": pa.list_(text)}
     cells = [_cells(row) for row in rows]
-    columns = [pa.array([line[name] for line in cells], types[name]) for name in _COLUMNS]
+    arrays = [pa.array([line[name] for line in cells], types[name]) for name in columns]
     pq.write_table(  # type: ignore[no-untyped-call]
-        pa.Table.from_arrays(columns, names=list(_COLUMNS)), path
+        pa.Table.from_arrays(arrays, names=columns), path
     )

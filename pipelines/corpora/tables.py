@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from pipelines.corpora.table_formats import Cell, Format, Mistakes, format_of, read_records, recording_of
 from pipelines.events import Event
+from pipelines.yaml_text import did_you_mean
 
 # Titles by which a column is known, in lower case.
 KNOWN_TITLES: dict[str, tuple[str, ...]] = {
@@ -33,7 +34,9 @@ KNOWN_TITLES: dict[str, tuple[str, ...]] = {
     "split": ("split", "subset"),
     "group": ("group", "source_group"),
     "kind": ("kind",),
+    "verdict": ("verdict",),
 }
+VERDICTS = ("accept", "reject", "unsure")
 _FILE_COLUMNS = ("file", "split", "group", "kind")
 _TIMES = ("onset_seconds", "offset_seconds")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -48,6 +51,8 @@ class Row(NamedTuple):
         event: what happens, when; None: the line only says that the recording is annotated.
         clip_labels: labels of the whole recording; None: the line says nothing of them.
         split, group, kind: as in Recording; "": the line says nothing of them.
+        verdict: of a person on an event that a model found: accept, reject, unsure, or "" for none yet; None: the table
+            has no such column, its events took place.
     """
 
     line: int
@@ -57,6 +62,7 @@ class Row(NamedTuple):
     split: str = ""
     group: str = ""
     kind: str = ""
+    verdict: str | None = None
 
 
 class Table(NamedTuple):
@@ -125,8 +131,13 @@ def _row(line: int, cells: Mapping[str, Cell], stem: str, mistakes: Mistakes) ->
         event = _event(line, cells, mistakes)
         if event is None:
             return None
-    extra = {name: _word(cells.get(name)) for name in ("split", "group", "kind")}
-    return Row(line, file, event, clip_labels, **extra)
+    verdict = _word(cells["verdict"]) if "verdict" in cells else None
+    if verdict and verdict not in VERDICTS:
+        hint = did_you_mean(verdict, VERDICTS) or "; leave it empty where nobody judged"
+        mistakes.add(line, f"verdict {verdict!r} is none of {', '.join(VERDICTS)}{hint}")
+        return None
+    split, group, kind = (_word(cells.get(name)) for name in ("split", "group", "kind"))
+    return Row(line, file, event, clip_labels, split, group, kind, verdict)
 
 
 def _event(line: int, cells: Mapping[str, Cell], mistakes: Mistakes) -> Event | None:

@@ -25,7 +25,7 @@ from ..metrics import (
 )
 from ..metrics.sheet import scopes
 from ..recipe import EvaluateOptions
-from ..spans import SpanDecision, decode_spans, tune_spans
+from ..spans import SpanDecision, decode_spans, filtered_scores, tune_spans
 from .contract import Judged, Moment, Targets
 
 DENSE_FIGURES = ("psds1_all_thresholds", "psds2_all_thresholds", "event_f1_{collar}_macro", "segment_f1_1s_macro")
@@ -120,7 +120,8 @@ class SoundEventDetection:
         tuning = judged.tuning
         results = self._results(judged, judged.tracks, tuning.decisions)
         dense_results = self._results(judged, judged.dense_tracks, tuning.dense_decisions)
-        scored, dense_scored = self._scored(judged, judged.tracks), self._scored(judged, judged.dense_tracks)
+        scored = self._scored(judged, judged.tracks, tuning.decisions)
+        dense_scored = self._scored(judged, judged.dense_tracks, tuning.dense_decisions)
         options = {"collar_seconds": self.collar_seconds}
         metrics = sound_metrics(results, judged.labels, scored=scored, **options)  # type: ignore[arg-type]
         dense = sound_metrics(dense_results, judged.labels, scored=dense_scored, **options)  # type: ignore[arg-type]
@@ -159,10 +160,12 @@ class SoundEventDetection:
             for track, recording in zip(tracks, judged.recordings, strict=True)
         ]
 
-    def _scored(self, judged: Judged, tracks: Sequence[Track]) -> list[ScoredRecording]:
+    def _scored(
+        self, judged: Judged, tracks: Sequence[Track], decisions: Mapping[str, SpanDecision]
+    ) -> list[ScoredRecording]:
         return [
             ScoredRecording(
-                scores_at(track.held, track.grid, torch.arange(track.is_open.numel())).numpy(),
+                filtered_scores(track.held, track.grid, judged.labels, decisions, track.is_open.numel()),
                 track.grid.hop_seconds,
                 [event for event in recording.events if event.label in judged.labels],
                 track.seconds,

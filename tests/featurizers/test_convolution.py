@@ -24,6 +24,8 @@ from featurizers import (
     silence_frame,
 )
 from featurizers.convolution import pooled_rows
+from pipelines.job import fit_statistics
+from pipelines.lessons import Frames
 from pipelines.model import build_line
 from pipelines.recipe import load_recipe
 
@@ -31,9 +33,9 @@ torch.set_num_threads(1)
 HOP = 0.08
 
 
-def built(rows: int = 8, num_mels: int = 6, channels: tuple[int, ...] = (3, 4, 5), size: int = 7) -> ConvFeaturizer:
+def built(rows: int = 8, num_mels: int = 6, channels: tuple[int, ...] = (3, 4, 5)) -> ConvFeaturizer:
     torch.manual_seed(1)
-    return ConvFeaturizer(Grid(HOP), glance_size=rows * num_mels, num_mels=num_mels, channels=channels, size=size)
+    return ConvFeaturizer(Grid(HOP), glance_size=rows * num_mels, num_mels=num_mels, channels=channels)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 8, 12])
@@ -78,36 +80,67 @@ def test_rows_are_pooled_to_one_per_frame_early_in_the_stack() -> None:
     assert all(math.prod(pooled_rows(rows, layers)) == rows for rows in range(1, 40) for layers in range(1, 5))
 
 
-def test_one_layer_is_the_convolution_norm_and_mean_that_are_written_down() -> None:
-    """Two rows of three bands a frame, one layer: every number from its definition, by plain loops."""
-    featurizer = built(2, 3, (2,), 4).double()
-    glance = torch.randn(1, 3, 6, dtype=torch.float64)  # a frame of context on either side
-    rows = glance.reshape(6, 3)
-    layer, linear = featurizer.layers[0], featurizer.last[0]
-    assert isinstance(layer, nn.Conv2d)
-    assert layer.bias is not None
-    summed = torch.zeros(2, 2, dtype=torch.float64)  # pooled bands, channels
-    counts = torch.tensor([[4.0], [2.0]])
-    for row in (2, 3):
-        convolved = torch.zeros(3, 2, dtype=torch.float64)
-        for band in range(3):
+def test_two_layers_are_the_convolutions_and_means_that_are_written_down() -> None:
+    """Two rows of three bands a frame, two layers: every number from its definition, by plain loops."""
+    featurizer = built(2, 3, (2, 3)).double()
+    featurizer.fit(torch.randn(2, 20, 6, dtype=torch.float64))
+    first, second = standard_weights(featurizer)
+    glance = torch.randn(1, 5, 6, dtype=torch.float64)  # two frames of context on either side
+    rows = (glance.reshape(10, 3) - featurizer.mean) * featurizer.scale  # the frame's own are rows 4 and 5
+    after = torch.zeros(3, 2, 2, dtype=torch.float64)  # steps of two rows: frames 1 to 3; two bands, channels
+    for step in range(3):
+        for band in range(2):
             for channel in range(2):
-                convolved[band, channel] = layer.bias[channel]
-                for i in range(3):
-                    for j in range(3):
-                        if 0 <= band + j - 1 < 3:
-                            convolved[band, channel] += layer.weight[channel, 0, i, j] * rows[row + i - 1, band + j - 1]
-        normed = (convolved - convolved.mean()) / (convolved.var(unbiased=False) + 1e-5).sqrt()
-        for band in range(3):
-            summed[band // 2] += normed[band].clamp_min(0)
-    numbers = linear((summed / counts).flatten())
-    expected = (numbers - numbers.mean()) / (numbers.var(unbiased=False) + 1e-5).sqrt()
+                value = featurizer.get_parameter("layers.0.bias")[channel].clone()
+                for i in range(4):
+                    for j in range(4):
+                        if 0 <= 2 * band + j - 1 < 3:
+                            value += first[channel, 0, i, j] * rows[2 * (step + 1) + i - 1, 2 * band + j - 1]
+                after[step, band, channel] = value.clamp_min(0)
+    summed = torch.zeros(3, dtype=torch.float64)
+    for band in range(2):
+        for channel in range(3):
+            value = featurizer.get_parameter("layers.1.bias")[channel].clone()
+            for i in range(3):
+                for j in range(3):
+                    if 0 <= band + j - 1 < 2:
+                        value += second[channel, :, i, j] @ after[i, band + j - 1]
+            summed[channel] += value.clamp_min(0)
     found = featurizer.evaluate(Stretch(glance, torch.zeros(1)), torch.zeros(1), 1)[0, 0]
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(found, summed / 2)
+
+
+def standard_weights(featurizer: ConvFeaturizer) -> list[torch.Tensor]:
+    """Of each layer, channel by channel: the mean taken off, then length 1, then the gain."""
+    layers = []
+    for layer in featurizer.layers:
+        channels = []
+        for weight, gain in zip(layer.get_parameter("weight"), layer.get_parameter("gain"), strict=True):
+            centred = weight - weight.mean()
+            channels.append(gain * centred / torch.linalg.vector_norm(centred))
+        layers.append(torch.stack(channels))
+    return layers
+
+
+def test_a_fitted_one_begins_with_channels_of_mean_zero_and_deviation_one() -> None:
+    featurizer = built(4, 8, (3, 4, 5))
+    glance = 3.0 * torch.randn(4, 60, 32, generator=torch.Generator().manual_seed(7)) - 40.0
+    seen: list[torch.Tensor] = []
+    for layer in featurizer.layers:
+        layer.register_forward_hook(lambda _layer, _given, out: seen.append(out.clone()))
+    featurizer.fit(glance)
+    seen.clear()
+    with torch.no_grad():
+        featurizer.evaluate(Stretch(glance, torch.zeros(4)), torch.zeros(4), 54)
+    assert len(seen) == 3
+    for values in seen:
+        # the first and last frames are context here and were not in the fit: close, not equal
+        torch.testing.assert_close(values.mean((0, 2, 3)), torch.zeros(values.shape[1]), atol=0.1, rtol=0)
+        torch.testing.assert_close(values.std((0, 2, 3)), torch.ones(values.shape[1]), atol=0.1, rtol=0)
 
 
 def test_gradients_reach_every_weight_and_agree_with_finite_differences() -> None:
-    featurizer = built(2, 4, (2, 3), 3).double()
+    featurizer = built(2, 4, (2, 3)).double()
     glance = torch.randn(2, 3 + 2 * 2, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
     stretch = Stretch(glance, torch.zeros(2))
     names = [name for name, _ in featurizer.named_parameters()]
@@ -149,7 +182,7 @@ def test_long_and_many_runs_are_worked_through_in_passes_without_a_difference() 
 def test_sizes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="num_mels=5 must divide the glance's 48 numbers per frame"):
         ConvFeaturizer(Grid(HOP), glance_size=48, num_mels=5)
-    with pytest.raises(ValueError, match=r"channels=\[\] and size=128"):
+    with pytest.raises(ValueError, match=r"channels=\[\]"):
         ConvFeaturizer(Grid(HOP), glance_size=48, num_mels=6, channels=())
     with pytest.raises(ValueError, match=r"channels=\[4, 0\]"):
         ConvFeaturizer(Grid(HOP), glance_size=48, num_mels=6, channels=(4, 0))
@@ -163,14 +196,20 @@ task: pipelines.tasks.KeywordSpotting
 corpus: pipelines.tasks.KeywordSpotting
 glance: {class_path: featurizers.LogMel, init_args: {num_mels: 8}}
 switch: surnn.Open
-featurizer: {class_path: featurizers.ConvFeaturizer, init_args: {num_mels: 8, channels: [4, 6], size: 10}}
+featurizer: {class_path: featurizers.ConvFeaturizer, init_args: {num_mels: 8, channels: [4, 6]}}
 head: pipelines.heads.LevelDecay
 """
     )
     line = build_line(load_recipe(path), 2)
-    assert line.featurizer.size == 10
+    assert line.featurizer.size == 12  # two bands of six channels
     assert "featurizer.layers.1.weight" in line.state_dict()
     assert all(parameter.requires_grad for name, parameter in line.named_parameters() if "featurizer" in name)
+    assert isinstance(line.featurizer, ConvFeaturizer)
+    glance = torch.randn(40, line.glance.size, generator=torch.Generator().manual_seed(8)) * 2 - 5
+    flags = torch.zeros(40, 2, dtype=torch.bool)
+    fit_statistics(line, Frames(glance, glance[:, :0], flags, ~flags, flags[:, 0], torch.tensor([40]), (0.0,)))
+    torch.testing.assert_close(line.featurizer.mean, glance.reshape(-1, 8).mean(0))
+    torch.testing.assert_close(line.featurizer.scale, 1 / glance.reshape(-1, 8).std(0))
 
 
 def recordings_of(lengths: list[int], size: int) -> tuple[torch.Tensor, list[tuple[int, int]]]:
@@ -228,7 +267,7 @@ def test_crops_that_cannot_be_given_cached_frames_are_refused() -> None:
 def test_a_small_one_learns_where_a_chirp_is() -> None:
     """Rising and falling chirps among noise: no single row tells them apart."""
     random = torch.Generator().manual_seed(6)
-    featurizer, head = built(4, 8, (6, 8, 8), 8), nn.Linear(8, 1)
+    featurizer, head = built(4, 8, (6, 8, 8)), nn.Linear(8, 1)
     glance = torch.randn(40, 6, 4, 8, generator=random)
     wanted = torch.arange(40) % 2
     for number, is_rising in enumerate(wanted.tolist()):

@@ -62,8 +62,8 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
         PictureChange(GRID, block=7)
     with pytest.raises(ValueError, match="whole number"):
         Thumbnails(GRID, rate_hz=7.0)
-    with pytest.raises(ValueError, match="of a multiple of 4"):
-        PictureConv(GRID, channels=(6,))
+    with pytest.raises(ValueError, match="all above 0"):
+        PictureConv(GRID, channels=(6, 0))
     with pytest.raises(ValueError, match="halve 8 x 48 to nothing"):
         PictureConv(GRID, width=8)
     with pytest.raises(ValueError, match="context_frames=-1"):
@@ -91,3 +91,16 @@ def test_a_small_network_learns_which_way_a_patch_moves() -> None:
         torch.autograd.backward(loss)
         optimizer.step()
     assert ((logits > 0) == (wanted > 0)).all()
+
+
+def test_fitted_channels_begin_with_mean_0_and_deviation_1_on_the_material() -> None:
+    network = PictureConv(GRID, width=16, height=12, channels=(4, 6), size=8)
+    material = torch.randint(0, 256, (3, 5, 1, 1, 12, 16), generator=torch.Generator().manual_seed(0)).byte()
+    network.fit(material)
+    pictures = material.flatten(1, 2)
+    rows = network._stacked(pictures[:, 1:].flatten(0, 1), pictures[:, :-1].flatten(0, 1))
+    for layer in network.layers:
+        rows = layer(rows)
+        torch.testing.assert_close(rows.mean((0, 2, 3)), torch.zeros(rows.shape[1]), rtol=0, atol=1e-4)
+        torch.testing.assert_close(rows.std((0, 2, 3)), torch.ones(rows.shape[1]), rtol=0, atol=1e-3)
+        rows = rows.relu()

@@ -184,9 +184,9 @@ def test_the_recipe_in_the_run_folder_is_complete_and_does_the_same_work(run_fol
 
 
 def documented_keys() -> set[str]:
-    """The keys in the tables of docs/metrics.md, but for those of sound events."""
+    """The keys in the tables of docs/metrics.md, but for those of sound events and actions."""
     text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
-    text = re.sub(r"^## Sound events\n.*?(?=^## |\Z)", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^## (Sound events|Actions)\n.*?(?=^## |\Z)", "", text, flags=re.MULTILINE | re.DOTALL)
     return set(re.findall(r"^\| `([^`]+)` \|", text, flags=re.MULTILINE))
 
 

@@ -16,7 +16,7 @@ from pipelines.heads import Held
 from pipelines.line import Track
 from pipelines.metrics import RecordingResult
 from pipelines.metrics.sound import event_counts, f1_micro
-from pipelines.spans import SpanDecision, decode_spans, tune_spans
+from pipelines.spans import SpanDecision, decode_spans, filtered_scores, tune_spans
 
 GRID = Grid(0.5, origin_seconds=10.0)
 ONE = ("bell",)
@@ -248,3 +248,12 @@ def test_a_label_that_was_never_heard_gets_the_fallback() -> None:
 def test_as_many_tracks_as_lists_of_events_are_wanted() -> None:
     with pytest.raises(ValueError, match="0 tracks and 1 lists of true events"):
         tune_spans([], [[]], LABELS)
+
+
+def test_scores_to_be_judged_are_those_that_decoding_sees() -> None:
+    held = held_of({2: [(1.0, 0.0), (0.5, 0.2)], 3: [(5.0, 0.0), (2.0, 0.0)], 4: [(2.0, 0.0), (-1.0, 0.0)]})
+    decisions = {"bell": SpanDecision(median_frames=3), "dog": SpanDecision()}
+    scores = filtered_scores(held, GRID, ("bell", "dog"), decisions, 6)
+    none = -math.inf  # nothing has been heard yet
+    assert scores[:, 0].tolist() == [none, none, 1.0, 2.0, 2.0, 2.0]
+    assert scores[:, 1].tolist() == [none, none, 0.5, 2.0, -1.0, -1.0]

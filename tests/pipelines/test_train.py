@@ -13,7 +13,7 @@ from pipelines.heads import LevelDecay, held_logits, held_logits_stepwise
 from pipelines.lessons import Crop, Frames, crops
 from pipelines.line import Line
 from pipelines.recipe import TrainOptions
-from pipelines.train import Lesson, train_line
+from pipelines.train import Crops, Lesson, teach_switch, train_line
 from surnn import EventGate, Open
 
 GRID = Grid(0.08)
@@ -120,6 +120,20 @@ def test_the_task_reaches_the_switch_in_the_last_epochs_only(monkeypatch: pytest
         gate.zero_grad()
         lesson.forward_crop(crop_of())["task"].backward()
         assert (gate.decision.weight.grad is not None) == reaches
+
+
+def test_the_switch_can_learn_alone_before_the_rest() -> None:
+    gate = EventGate(256, frame_budget=0.1)
+    line = line_of(gate)
+    rest = {**line.encoder.state_dict(), **line.head.state_dict()}
+    rest = {name: values.clone() for name, values in rest.items()}
+    lesson = Lesson(line, FRAMES, TrainOptions(learning_rate=0.01), total_steps=10)
+    batches = Crops(FRAMES, crop_frames=40, batch_size=8, batches_per_epoch=40, seed=0)
+    teach_switch(lesson, batches, Progress(quiet=True))
+    is_open = gate.switch(FRAMES.glance.float()[None]).frames[0] > 0
+    assert (is_open == FRAMES.switch).float().mean() > 0.98
+    assert all(torch.equal(rest[name], values) for name, values in line.encoder.state_dict().items())
+    assert all(torch.equal(rest[name], values) for name, values in line.head.state_dict().items())
 
 
 def test_an_open_gate_has_nothing_to_learn() -> None:

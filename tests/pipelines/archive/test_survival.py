@@ -16,10 +16,10 @@ from typing import Any
 import fake_tagger
 import pyarrow.parquet as pq
 import pytest
-from fake_tagger import Loader, write_files
+from fake_tagger import GroupTagger, Loader, write_files
 
 from pipelines.archive.job import tag_archive
-from pipelines.archive.journal import JOURNAL_FILE
+from pipelines.archive.journal import JOURNAL_FILE, Journal
 from pipelines.archive.outcomes import Outcome, Task
 from pipelines.archive.tagging import Settings
 from pipelines.archive.workers import Crew
@@ -259,3 +259,14 @@ def test_the_time_of_day_may_jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (summary.num_done, summary.num_failed) == (30, 0)
     assert 0 <= min(left) <= max(left) < 100
     assert 0 < summary.took_seconds < 100
+
+
+def test_in_a_group_the_file_that_kills_is_the_one_that_fails(tmp_path: Path) -> None:
+    write_files(tmp_path / "media", 30)
+    for number in (7, 8, 23):
+        (tmp_path / "media" / "000" / f"kill{number}.wav").write_text(f"die {signal.SIGSEGV.value}")
+    summary = tag_archive(Loader(kind=GroupTagger), tmp_path / "media", tmp_path / "out", workers=2)
+    assert (summary.num_done, summary.num_failed) == (30, 3)
+    with Journal(tmp_path / "out") as journal:
+        failed = [Path(row.file).name for row in journal.file_rows() if row.status == "failed"]
+    assert failed == ["kill23.wav", "kill7.wav", "kill8.wav"]
