@@ -132,36 +132,28 @@ class ConvFeaturizer(nn.Module):
 
 
 class StandardConv(nn.Module):
-    """A convolution whose weights have a mean of 0 and a length of 1 per channel, times a gain.
+    """A convolution whose weights have a mean of 0 and a length of 1 per channel, times a gain; padded by one band.
 
     Args:
         before: channels that come in.
         number: channels that go out.
         kernel: rows and bands that a number sees.
         stride: rows and bands from one number to the next.
-        padding: rows and bands of zeros around; as it is, one band on either side.
     """
 
-    def __init__(
-        self,
-        before: int,
-        number: int,
-        kernel: tuple[int, int],
-        stride: tuple[int, int],
-        padding: tuple[int, int] = (0, 1),
-    ) -> None:
+    def __init__(self, before: int, number: int, kernel: tuple[int, int], stride: tuple[int, int]) -> None:
         super().__init__()
         weight = torch.randn(number, before, *kernel) / math.sqrt(before * math.prod(kernel))
         # without this torch takes a layer of one channel for the other format, and every later one copies
         self.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last))
         self.gain, self.bias = nn.Parameter(torch.ones(number)), nn.Parameter(torch.zeros(number))
-        self.stride, self.padding = stride, padding
+        self.stride = stride
 
     def forward(self, rows: Tensor) -> Tensor:
         """(R, channels, rows, bands), rows fewer by what the kernel needs."""
         centred = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
         gain = self.gain / centred.square().sum((1, 2, 3)).clamp_min(1e-12).sqrt()
-        return nn.functional.conv2d(rows, centred * gain[:, None, None, None], self.bias, self.stride, self.padding)
+        return nn.functional.conv2d(rows, centred * gain[:, None, None, None], self.bias, self.stride, (0, 1))
 
     @torch.no_grad()
     def fit(self, rows: Tensor) -> None:

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from featurizers import Grid, PictureChange, PictureConv, Run, Stretch, Thumbnails, check_featurizer, evaluate_runs
+from featurizers.pictures import _varied
 from featurizers.testing import PictureArray
 
 torch.set_num_threads(1)
@@ -62,8 +63,8 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
         PictureChange(GRID, block=7)
     with pytest.raises(ValueError, match="whole number"):
         Thumbnails(GRID, rate_hz=7.0)
-    with pytest.raises(ValueError, match="all above 0"):
-        PictureConv(GRID, channels=(6, 0))
+    with pytest.raises(ValueError, match="of a multiple of 4"):
+        PictureConv(GRID, channels=(6,))
     with pytest.raises(ValueError, match="halve 8 x 48 to nothing"):
         PictureConv(GRID, width=8)
     with pytest.raises(ValueError, match="context_frames=-1"):
@@ -93,14 +94,26 @@ def test_a_small_network_learns_which_way_a_patch_moves() -> None:
     assert ((logits > 0) == (wanted > 0)).all()
 
 
-def test_fitted_channels_begin_with_mean_0_and_deviation_1_on_the_material() -> None:
-    network = PictureConv(GRID, width=16, height=12, channels=(4, 6), size=8)
-    material = torch.randint(0, 256, (3, 5, 1, 1, 12, 16), generator=torch.Generator().manual_seed(0)).byte()
-    network.fit(material)
-    pictures = material.flatten(1, 2)
-    rows = network._stacked(pictures[:, 1:].flatten(0, 1), pictures[:, :-1].flatten(0, 1))
-    for layer in network.layers:
-        rows = layer(rows)
-        torch.testing.assert_close(rows.mean((0, 2, 3)), torch.zeros(rows.shape[1]), rtol=0, atol=1e-4)
-        torch.testing.assert_close(rows.std((0, 2, 3)), torch.ones(rows.shape[1]), rtol=0, atol=1e-3)
-        rows = rows.relu()
+def test_varied_runs_are_mirrored_and_lit_anew_in_training_alone() -> None:
+    network = PictureConv(GRID, width=16, height=12, channels=(4, 8), size=8, varied=True)
+    plain = PictureConv(GRID, width=16, height=12, channels=(4, 8), size=8)
+    plain.load_state_dict(network.state_dict())
+    data = torch.randint(0, 256, (40, 6, 1, 12, 16), generator=torch.Generator().manual_seed(0)).byte()
+    stretch = Stretch(data, torch.zeros(40, dtype=torch.float64))
+    first = torch.zeros(40, dtype=torch.int64)
+    assert torch.equal(network.eval().evaluate(stretch, first, 3), plain.evaluate(stretch, first, 3))
+    check_featurizer(network, GRID)
+    torch.manual_seed(0)
+    pixels = data.float() / 127.5 - 1.0
+    seen = _varied(pixels)
+    for run, other in zip(
+        pixels, seen, strict=True
+    ):  # one straight line leads from the run, or its mirror, to the other
+        fits = [torch.corrcoef(torch.stack([each.flatten(), other.flatten()]))[0, 1] for each in (run, run.flip(-1))]
+        assert max(fits) > 0.9999
+        assert min(fits) < 0.5
+    mirrored = [
+        torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1] < 0.5 for a, b in zip(pixels, seen, strict=True)
+    ]
+    assert 8 < sum(mirrored) < 32
+    assert not torch.allclose(network.train().evaluate(stretch, first, 3), plain.evaluate(stretch, first, 3))
