@@ -126,7 +126,9 @@ class ActionRecognition:
         begin, end = grid.origin_seconds + margin, grid.origin_seconds + seconds - margin
         is_one = len(recording.clip_labels) == 1
         events = tuple(Event(begin, end, label) for label in recording.clip_labels) if is_one else ()
-        targets = self._events.targets(recording._replace(events=events), labels, grid, num_frames)
+        # A clip of which nobody marked times has no labelled span; its label holds for the whole of it all the same.
+        clip = recording._replace(events=events, labelled_spans=recording.labelled_spans or None)
+        targets = self._events.targets(clip, labels, grid, num_frames)
         for label in set(recording.clip_labels) & set(labels):
             column = list(labels).index(label)
             targets.weights[targets.labels[:, column] == 0, column] = 0

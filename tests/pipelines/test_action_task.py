@@ -74,6 +74,9 @@ def test_a_clip_of_another_class_wants_nothing_and_one_of_several_asks_nothing_o
 def test_time_that_nobody_labelled_asks_nothing() -> None:
     assert ones(targets_of(recording(labelled_spans=((0.5, 0.7),))).weights[:, 1]) == [5, 6]
     assert ones(targets_of(recording(clip_labels=("fall",), labelled_spans=((0.5, 0.7),))).weights[:, 1]) == [5, 6]
+    unmarked, plain = (targets_of(recording(clip_labels=("fall",), labelled_spans=spans)) for spans in ((), None))
+    assert torch.equal(unmarked.weights, plain.weights)  # as ActionFolder gives clips: the label holds throughout
+    assert unmarked.weights.sum() > 0
 
 
 def track_of(*spans: tuple[int, int, int], num_frames: int = 200, high: float = 3.0, origin: float = 0.0) -> Track:
