@@ -152,7 +152,7 @@ def open_audio(path: str | os.PathLike[str], rate_hz: int, *, channel: int | Non
     """
     name = os.fspath(path)
     _check_rate(name, rate_hz)
-    container = _open_container(name)
+    container = open_container(name)
     try:
         if not container.streams.audio:
             kinds = sorted({stream.type for stream in container.streams}) or ["nothing that FFmpeg knows"]
@@ -279,7 +279,7 @@ def write_audio(path: str | os.PathLike[str], samples: Tensor | NDArray[Any], ra
         scratch.unlink(missing_ok=True)
 
 
-def _open_container(path: str | os.PathLike[str]) -> Any:
+def open_container(path: str | os.PathLike[str]) -> Any:
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError) as error:

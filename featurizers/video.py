@@ -21,7 +21,7 @@ from torch import Tensor
 
 from featurizers.decode_plan import NO_ENTRY, DecoderRun, Span, nearest, plan_spans, wanted_entries
 from featurizers.grid import PictureFormat
-from featurizers.media import MediaError, _open_container
+from featurizers.media import MediaError, open_container
 from featurizers.video_clock import MOST_REORDERED, Damage
 from featurizers.video_decoder import MOST_PIXELS, Decoded, PictureDecoder
 from featurizers.video_packets import Coded, PacketQueue
@@ -450,7 +450,7 @@ def open_video(
     name = os.fspath(source)
     if num_threads < 0:
         raise ValueError(f"num_threads={num_threads} must be at least 0 (0: as many as there are cores)")
-    container = _open_container(Path(source))
+    container = open_container(Path(source))
     try:
         stream = _video_of(container, name)
         width, height = stream.codec_context.width, stream.codec_context.height
