@@ -18,6 +18,7 @@ MOST_READ_ERRORS = 16  # in a row; then the rest of the file is given up
 NUM_PROBED = 20
 NOT_YET = np.iinfo(np.int64).max // 2
 COUNTS_PICTURES, COUNTS_TIME = "mov,mp4,m4a,3gp,3g2,mj2", "avi"  # containers whose header states what they hold
+COUNTS_END = "matroska,webm"  # where it ends, over all streams: a promise where there is one alone
 HIDDEN_VP8 = 0x10  # clear in a VP8 packet's first byte: decoded, but never shown (RFC 6386, 9.1)
 
 
@@ -251,7 +252,15 @@ class PacketQueue:
     def _end(self) -> None:
         self.ended = True
         stream, kind = self._stream, self._container.format.name
-        if not self.held or not stream.duration:
+        if not self.held:
+            return
+        if kind == COUNTS_END and len(self._container.streams) == 1 and self._container.duration:
+            end = self._container.duration / 1e6
+            if self.end_seconds < end - max(0.5, 0.001 * end):
+                what = f"it lasts to {end:.2f} s, the file holds pictures to {self.end_seconds:.2f} s"
+                self.damage.append(Damage(self.end_seconds, end, f"cut off: the header promises that {what}"))
+            return
+        if not stream.duration:
             return
         promised_seconds = float(stream.duration * stream.time_base)
         held_seconds = self.end_seconds - self._first_seconds

@@ -6,7 +6,7 @@ glance   |....block 0....|....block 1....|..      every frame
 blocks           |....block 0....|                anchored at frame zero, given once their look-ahead is there
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from featurizers import (
     AudioSource,
+    Damage,
     Featurizer,
     Grid,
     Packets,
@@ -58,6 +59,7 @@ class Feed(Protocol):
     start_seconds: of its first frame, on the media clock.
     seconds: heard or seen so far; after the last block, the recording's duration.
     pictures: of a video, read so far.
+    damage: what could not be read or decoded so far, by time.
     """
 
     start_seconds: float
@@ -65,6 +67,9 @@ class Feed(Protocol):
 
     @property
     def pictures(self) -> PictureCounts: ...
+
+    @property
+    def damage(self) -> Sequence[Damage]: ...
 
     def blocks(self, look_frames: int, behind_frames: int) -> Iterator[Block]:
         """All blocks in order, each with so many frames of context; can be asked for once."""
@@ -100,6 +105,7 @@ class SoundFeed:
     def __init__(
         self, stream: Samples, glance: Featurizer, grid: Grid, block_frames: int, *, keeps_sound: bool = True
     ) -> None:
+        self.damage: Sequence[Damage] = ()  # sound that cannot be read is an error
         self.start_seconds, self.seconds, self.pictures = stream.start_seconds, 0.0, PictureCounts()
         self._stream, self._glance, self._grid, self._block_frames = stream, glance, grid, block_frames
         self._keeps_sound = keeps_sound
@@ -192,6 +198,11 @@ class VideoFeed:
         self.start_seconds, self.seconds = stream.start_seconds, 0.0
         self._stream, self._glance, self._grid, self._block_frames = stream, glance, grid, block_frames
         self._looked_at = glance_stream
+
+    @property
+    def damage(self) -> Sequence[Damage]:
+        """What could not be read or decoded so far, by time; also of what a glance decoded."""
+        return sorted({*self._stream.damage, *(self._looked_at.damage if self._looked_at else ())})
 
     @property
     def pictures(self) -> PictureCounts:

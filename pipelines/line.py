@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from featurizers import (
     AudioSource,
     AudioStream,
+    Damage,
     Featurizer,
     GlanceSource,
     Grid,
@@ -57,6 +58,7 @@ class Track(NamedTuple):
         frames_featurized: frames that the featurizer computed (open ones and bridged gaps).
         seconds: duration of the recording.
         pictures: of a video.
+        damage: what of a video could not be read or decoded, by time; the nearest picture stood in.
     """
 
     held: Held
@@ -66,6 +68,7 @@ class Track(NamedTuple):
     frames_featurized: int
     seconds: float
     pictures: PictureCounts = PictureCounts()
+    damage: tuple[Damage, ...] = ()
 
 
 class _Column:
@@ -290,6 +293,7 @@ class Line(nn.Module):
             walk.frames_featurized,
             feed.seconds,
             feed.pictures,
+            tuple(feed.damage),
         )
 
     @torch.inference_mode()

@@ -185,7 +185,7 @@ class Model:
         share = float(track.is_open.float().mean()) if track.is_open.numel() else 0.0
         audit = auditor.audit(events) if auditor else None
         start = recording_start(name, stream.metadata if isinstance(stream, AudioStream) else {})
-        return Events(events, name, track.seconds, share, time.perf_counter() - started, audit, start)
+        return Events(events, name, track.seconds, share, time.perf_counter() - started, audit, start, track.damage)
 
     def tag_closed(
         self,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from featurizers import Damage
+
 from .audit import Audit
 from .console import one_line
 from .events import Event
@@ -43,6 +45,7 @@ class Events:
         work_seconds: time spent from opening the file to the last event, audit included.
         audit: what the switch made the model miss in the closed time that was opened; None if none was asked for.
         recording_start: when the recording began, ISO 8601, as its name or container tells; "" where nothing does.
+        damage: what of a video could not be read or decoded, by time; the nearest picture stood in for it.
     """
 
     events: tuple[Event, ...]
@@ -52,6 +55,7 @@ class Events:
     work_seconds: float
     audit: Audit | None = None
     recording_start: str = ""
+    damage: tuple[Damage, ...] = ()
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self.events)
@@ -62,6 +66,13 @@ class Events:
     def __getitem__(self, place: int) -> Event:
         return self.events[place]
 
+    @property
+    def damage_text(self) -> str:
+        """What is damaged, in a line; "" if nothing is. Of many places the first three."""
+        places = [f"{d.onset_seconds:.2f} to {d.offset_seconds:.2f} s ({one_line(d.reason)})" for d in self.damage[:3]]
+        more = [f"{len(self.damage) - 3} more places"] if len(self.damage) > 3 else []
+        return f"damaged: {'; '.join([*places, *more])}" if places else ""
+
     def __str__(self) -> str:
         speed = self.seconds / self.work_seconds if self.work_seconds > 0 else float("inf")
         lines = [
@@ -71,7 +82,7 @@ class Events:
         lines += [
             f"  {e.onset_seconds:9.2f} - {e.offset_seconds:9.2f} s  {e.score:.2f}  {e.label}" for e in self.events
         ]
-        return "\n".join(lines)
+        return "\n".join([*lines, *([f"  {self.damage_text}"] if self.damage else [])])
 
     def to_pandas(self) -> "pd.DataFrame":
         """One row per event; the columns of `Event`, also when there is none."""

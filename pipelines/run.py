@@ -22,7 +22,7 @@ from .console import (
     stop_on_signals,
 )
 from .errors import UsageError, UserError
-from .yaml_text import did_you_mean
+from .overrides import split_overrides
 
 if TYPE_CHECKING:  # imported late, because it brings torch: Ctrl-C and a mistyped option are answered before that
     from .recipe import Recipe
@@ -79,7 +79,7 @@ class _Session:
 
     def run(self, arguments: list[str]) -> None:
         """Show help or the complete recipe, or do the work."""
-        own, overrides = split_overrides(arguments)
+        own, overrides = split_overrides(arguments, _parser())
         options = _parser().parse_args(own)
         if options.recipe is None and not options.help:
             raise UsageError("name a recipe, such as recipes/kws.yaml; --help explains")
@@ -133,34 +133,6 @@ class _Session:
             print("error: a fault in the program, or in a class that the recipe names", file=sys.stderr)
         if self.resume_command:
             print(f"What was finished is kept. Continue with:\n  {self.resume_command}", file=sys.stderr)
-
-
-def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """The command's own arguments, and (dotted key, YAML text) for every option that names a key of the recipe.
-
-    Raises:
-        UsageError: if such an option has no value, or an option names nothing.
-    """
-    own_options = [option for action in _parser()._actions for option in action.option_strings]
-    own: list[str] = []
-    overrides: list[tuple[str, str]] = []
-    words = iter(arguments)
-    for word in words:
-        name, equals, text = word.partition("=")
-        if not name.startswith("--") or name in own_options:
-            own.append(word)
-            continue
-        if "." not in name:
-            from .recipe import SECTIONS
-
-            sections = [f"--{section}" for section in SECTIONS]
-            if name not in sections:
-                raise UsageError(f"no such option: {name}{did_you_mean(name, [*own_options, *sections])}")
-        value = text if equals else next(words, "--")
-        if value.startswith("--"):
-            raise UsageError(f"{name} needs a value, such as {name} 3")
-        overrides.append((name.removeprefix("--"), value))
-    return own, overrides
 
 
 def default_cache() -> Path:

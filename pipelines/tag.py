@@ -153,7 +153,9 @@ class _Command:
                     num_failed += 1
                     self.fail(f"{file.path}: {events.reason}")
         if self.num_tagged + num_failed == 0:
-            raise UsageError(f"no file with sound in {', '.join(options.media)}; name recordings, or folders of them")
+            raise UsageError(
+                f"no file that the model can read in {', '.join(options.media)}; name recordings, or folders of them"
+            )
         took = time.monotonic() - begun
         self.report.say(_summary(num_events, self.num_tagged, num_failed, num_skipped, seconds, took))
         return EXIT_SOME_FILES_FAILED if num_failed else EXIT_OK
@@ -204,6 +206,8 @@ class _Bars:
         self._step.advance(count, _note(now) if is_tagging else "")
         if now.file is not None:
             self._command.num_tagged += now.file.status == "done"
+            if now.file.status == "done" and now.file.reason:
+                self._command.report.say(one_line(f"{now.file.file}: {now.file.reason}"))
             if now.file.status == "failed":
                 self._command.fail(f"{now.file.file}: {now.file.reason}")
 

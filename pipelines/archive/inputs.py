@@ -18,7 +18,7 @@ class Found(NamedTuple):
 
     Args:
         path: as the user named it, or below the folder as the user named that.
-        is_named: by the user; false in a folder, where files without sound are to be expected.
+        is_named: by the user; false in a folder, where files that no model reads are to be expected.
     """
 
     path: str

@@ -175,7 +175,7 @@ def tag_archive(
             _tag_all(journal, crew, teller, must_succeed=must_succeed)
             if journal.counts().total == 0:
                 where = ", ".join([*names, *paths])
-                raise UsageError(f"no file with sound in {where}; name recordings, or folders of them")
+                raise UsageError(f"no file that the model can read in {where}; name recordings, or folders of them")
             usual = usual_missed_share_of(model)
             finished = finish(journal, folder, exports=exports, clips=clips, usual_missed_share=usual)
             return summary_of(journal, time.monotonic() - begun, finished)

@@ -27,7 +27,7 @@ With --output, a folder gets journal.sqlite, and at the end files.parquet, event
 Stop it in any way: the same command goes on, and redoes nothing that was finished. Files that are new or have changed
 are tagged; files that failed are tried again if they have changed, could not be reached, or with --retry-failed.
 
-A file that cannot be read is named with its reason, and the others go on. In folders, files without sound are skipped.
+A file that cannot be read is named with its reason, and the others go on. In folders, other files are skipped.
 
 exit codes: 0 all good, 1 failed, 2 wrong usage or no model, 3 finished but some files failed, 130 interrupted
 """

@@ -31,7 +31,7 @@ class Outcome(NamedTuple):
     Args:
         number: of its task.
         status: "done", "failed", or "skipped" for a file that was never meant to be tagged.
-        reason: why it is not done.
+        reason: why it is not done, or what of it is damaged.
         size, mtime_ns: of the file before it was read; None if it could not be read at all.
         seconds, frames_open, work_seconds, recording_start: as in FileRow.
         audit: JSON of its audit, None without one.

@@ -9,7 +9,7 @@ class FileRow(NamedTuple):
     Args:
         file: its path as the user named it (bytes that are no UTF-8 as backslash escapes).
         status: "done" or "failed".
-        reason: why it failed; "" when done.
+        reason: why it failed; of a video that is done, what of it is damaged, else "".
         seconds: duration of the media that were read.
         frames_open: share of frames that the switch left open, in [0, 1].
         work_seconds: from opening the file to its last event; the one column that differs from run to run.

@@ -87,7 +87,7 @@ class Failure(NamedTuple):
 
     Args:
         reason: to be put behind its name.
-        is_expected: it was never meant to be tagged: a file without sound in a folder.
+        is_expected: it was never meant to be tagged: a file in a folder that is no medium.
         is_out_of_reach: the file system did not give it, which may change though the file does not.
         read_seconds: what was read of it.
     """
@@ -226,7 +226,7 @@ def _done(task: Task, size: int | None, mtime_ns: int | None, tagged: "Events", 
     return Outcome(
         task.number,
         "done",
-        "",
+        tagged.damage_text,
         size,
         mtime_ns,
         tagged.seconds,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from featurizers import (
+    Damage,
     Featurizer,
     GlanceFrames,
     Grid,
@@ -31,6 +32,7 @@ from pipelines.evaluate import track_of_frames
 from pipelines.feeds import VideoFeed
 from pipelines.heads import LevelDecay
 from pipelines.line import Line, Track
+from pipelines.results import Events
 from pipelines.stretches import view_of, write_clip
 from surnn import EventGate, Gate, Open, Stride
 
@@ -202,3 +204,22 @@ def test_a_stretch_of_video_is_a_film_and_a_moving_picture(video: Path, tmp_path
     clip = write_clip(tmp_path / "clip", line, video, 5.0, 9.0)
     with Image.open(clip) as moving:
         assert moving.n_frames > 3  # pictures that are alike are stored once
+
+
+def test_a_video_that_is_cut_off_says_what_is_missing(video: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(video.read_bytes()[: video.stat().st_size * 2 // 3])
+    line = make_line("packets", "thumbnails")
+    track = follow(line, cut, Open(line.glance.size))
+    whole = follow(line, video, Open(line.glance.size))
+    assert whole.damage == ()
+    assert 0 < track.seconds < whole.seconds
+    assert track.damage
+    assert max(d.offset_seconds for d in track.damage) >= 2.0 + track.seconds - 0.2
+    events = Events((), str(cut), track.seconds, 1.0, 1.0, damage=track.damage)
+    assert f"damaged: {track.damage[0].onset_seconds:.2f} to " in str(events)
+    assert "damaged" not in str(Events((), str(video), whole.seconds, 1.0, 1.0))
+    many = Events((), "many", 9.0, 1.0, 1.0, damage=tuple(Damage(float(i), i + 0.5, "broken\nhere") for i in range(5)))
+    assert many.damage_text.count(" to ") == 3
+    assert many.damage_text.endswith("; 2 more places")
+    assert "\n" not in many.damage_text

@@ -273,8 +273,8 @@ def test_any_rate_and_number_of_channels_is_read(
         (["--merge", "{media}"], "--merge needs --output DIR"),
         (["--merge", "{media}", "--output", "{tmp}/out", "--workers", "2"], "--workers means nothing to --merge"),
         (["--merge", "{media}", "--output", "{tmp}/out"], "media: holds no tagging job"),
-        (["{model}", "{tmp}/hollow"], "no file with sound in .*/hollow"),
-        (["{model}", "{tmp}/hollow", "--output", "{tmp}/out"], "no file with sound in .*/hollow"),
+        (["{model}", "{tmp}/hollow"], "no file that the model can read in .*/hollow"),
+        (["{model}", "{tmp}/hollow", "--output", "{tmp}/out"], "no file that the model can read in .*/hollow"),
     ],
 )
 def test_wrong_usage_is_answered_in_one_line(

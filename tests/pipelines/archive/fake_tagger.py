@@ -25,6 +25,7 @@ class FakeEvents:
     frames_open: float = 0.25
     audit: None = None
     recording_start: str = ""
+    damage_text: str = ""
 
 
 class FakeTagger(NamedTuple):
