@@ -54,17 +54,18 @@ def write_results(folder: Path, results: Mapping[str, Any]) -> Path:
     """Write results.json, with the machine; undefined figures (NaN) as null."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "results.json"
-    write_atomic(path, json.dumps(_plain({"machine": machine(), **results}), indent=1, allow_nan=False) + "\n")
+    write_atomic(path, json.dumps(plain({"machine": machine(), **results}), indent=1, allow_nan=False) + "\n")
     return path
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """What JSON can hold: NamedTuples as mappings, undefined numbers as null."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return _plain(value._asdict())
+        return plain(value._asdict())
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     if isinstance(value, Path):
         return str(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value

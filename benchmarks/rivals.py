@@ -60,6 +60,12 @@ class EnergyGate:
         self.smooth_frames, self.dilate_frames, self.against_frames = smooth_frames, dilate_frames, against_frames
         self.lookback_frames = self.lookahead_frames = max(smooth_frames, against_frames) + dilate_frames
 
+    @property
+    def numbers(self) -> dict[str, float]:
+        """What the constructor was given, the threshold as it is now."""
+        names = ("threshold", "smooth_frames", "dilate_frames", "against_frames")
+        return {name: getattr(self, name) for name in names}
+
     def loudness(self, glance: Tensor) -> Tensor:
         """What is compared with the threshold, (B, T), widened already: above it somewhere near is above it here."""
         energy = glance.mean(dim=2)[:, None]
@@ -77,10 +83,6 @@ class EnergyGate:
         """Open where it is loud near by; see surnn.Gate."""
         is_open = self.loudness(glance) > self.threshold
         return Switch((is_open if among is None else is_open & among).to(glance.dtype))
-
-    def __str__(self) -> str:
-        against = f"against +-{self.against_frames} frames" if self.against_frames else "as it is"
-        return f"energy {against}, dilated by {self.dilate_frames}, threshold {self.threshold:.2f}"
 
 
 def _local_mean(energy: Tensor, radius: int) -> Tensor:

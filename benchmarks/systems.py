@@ -1,46 +1,35 @@
-"""The systems that benchmarks/skipping.py compares: trained, tuned on validation streams, tested on cached frames."""
+"""The systems that benchmarks/contest.py compares: trained, tuned on validation recordings, tested on cached frames."""
 
 import copy
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import safetensors.torch
 import torch
 
-from benchmarks.paired import seed_values
 from benchmarks.rivals import EnergyGate, EvenStride
 from benchmarks.timing import line_with
+from benchmarks.yardsticks import Yardstick
 from featurizers import Grid
 from pipelines.console import Progress
 from pipelines.errors import UsageError
-from pipelines.evaluate import (
-    track_of_frames,
-    tracks_of_frames,
-    tune,
-    visit,
-    work_of,
-)
+from pipelines.evaluate import track_of_frames, tracks_of_frames, tune
 from pipelines.events import Recording
 from pipelines.features import load_frames
 from pipelines.job import cached_frames, fit_statistics, stage_corpus
-from pipelines.keywords import Tuning, results_of
 from pipelines.lessons import Frames
 from pipelines.line import Line, Track
-from pipelines.metrics import RecordingResult, ScoreSheet, recall_statistic, score_sheet, work_metrics
 from pipelines.model import Model, build_line, load
 from pipelines.recipe import Recipe, changed_keys
-from pipelines.tasks import Task
 from pipelines.train import train_line
-from surnn import RandomGate
+from surnn import Gate, RandomGate
 
-DENSE, LEARNED, STRIDE, RANDOM = "dense twin", "learned switch", "uniform stride", "random skipping"
-ENERGY, ENERGY_EQUAL = "dilated energy", "... at equal share"
-SYSTEMS = (DENSE, LEARNED, STRIDE, RANDOM, ENERGY, ENERGY_EQUAL)
-KIND = "talkative"  # streams in which systems are compared: false alarms come from other speech
-RECALL_AT_1 = recall_statistic(1.0)
-ENERGY_DILATIONS = (1, 2, 4)  # frames; which one, and against what, is the best on validation streams
+DENSE, LEARNED, SMALLER = "dense twin", "learned switch", "smaller dense model"
+STRIDE, RANDOM, ENERGY, ENERGY_EQUAL = "uniform stride", "random skipping", "dilated energy", "... at equal share"
+TRAINED, GATES = (DENSE, LEARNED, SMALLER), (STRIDE, RANDOM, ENERGY, ENERGY_EQUAL)
+ENERGY_DILATIONS = (1, 2, 4)  # frames; which one, and against what, is the best on validation recordings
 ENERGY_AGAINST = (0, 125)
 
 
@@ -50,51 +39,46 @@ class Material(NamedTuple):
     Args:
         labels: C names.
         train: called for the training frames, which are loaded only if something has to be trained.
-        validation, validation_recordings: what thresholds are set on.
-        test, test_paths: streams that nothing is set on, and where their frames are cached.
+        validation, validation_recordings: called for what thresholds are set on.
+        test, test_paths: recordings that nothing is set on, and where their frames are cached.
     """
 
     labels: tuple[str, ...]
     train: Callable[[], Frames]
-    validation: Frames
+    validation: Callable[[], Frames]
     validation_recordings: Sequence[Recording]
     test: Sequence[Recording]
     test_paths: Sequence[Path]
 
 
 class System(NamedTuple):
-    """One way to skip, tuned: its gate is the line's."""
-
-    line: Line
-    tuning: Tuning
-
-
-class Score(NamedTuple):
-    """What a system of one seed did on the test streams, per kind.
+    """One way to skip, tuned.
 
     Args:
-        sheets: detections beside the truth.
-        frames_open: share of frames.
+        line: its gate is the way to skip.
+        decisions: of the task, by label.
+        gate: the numbers from which a gate of GATES is built; empty: the gate is the trained line's.
     """
 
-    sheets: dict[str, ScoreSheet]
-    frames_open: dict[str, float]
+    line: Line
+    decisions: dict[str, Any]
+    gate: dict[str, float]
 
 
-def prepare(recipe: Recipe, test_recipe: Recipe, cache: Path, report: Progress) -> Material:
-    """Stage both corpora, and cache their frames."""
+def prepare(recipe: Recipe, test_recipe: Recipe, cache: Path, report: Progress, *, test_seed: int = 0) -> Material:
+    """Stage both corpora, the one for the test from a seed of its own, and cache their frames."""
     corpus, task = recipe.corpus.build(), recipe.task.build()
     recordings = stage_corpus(recipe, corpus, cache, report)
     train, validation = ([r for r in recordings if r.split == split] for split in ("train", "validation"))
-    test = [r for r in stage_corpus(test_recipe, test_recipe.corpus.build(), cache, report) if r.split == "test"]
-    with_paths = [paths for _, paths in cached_frames([train, validation, test], recipe, cache, report)]
+    staged = test_recipe.corpus.build().prepare(cache / "corpora", seed=test_seed)
+    test = [recording for recording in staged if recording.split == "test"]
+    paths = [paths for _, paths in cached_frames([train, validation, test], recipe, cache, report)]
+
+    def frames_of(members: Sequence[Recording], cached: Sequence[Path]) -> Callable[[], Frames]:
+        return functools.cache(lambda: load_frames(members, cached, recipe, task, corpus.labels))
+
     return Material(
-        corpus.labels,
-        functools.cache(lambda: load_frames(train, with_paths[0], recipe, task, corpus.labels)),
-        load_frames(validation, with_paths[1], recipe, task, corpus.labels),
-        validation,
-        test,
-        with_paths[2],
+        corpus.labels, frames_of(train, paths[0]), frames_of(validation, paths[1]), validation, test, paths[2]
     )
 
 
@@ -109,138 +93,99 @@ def trained(recipe: Recipe, material: Material, folder: Path, *, seed: int, devi
         model = load(bundle, trust=recipe.foreign_classes())
         if changed := changed_keys(recipe, model.recipe):
             raise UsageError(f"{bundle} was trained with another {', '.join(changed)}; choose another --output")
-        report.say(f"{bundle}: there already, not trained again")
-        return System(model.line, tuned(model.line, material, recipe))
+        return System(model.line, dict(model.decisions), {})
     torch.manual_seed(seed)
     line = build_line(recipe, len(material.labels))
     fit_statistics(line, material.train())
-    torch.set_num_threads(2)
     report.say(f"Training {bundle}")
-    train_line(
-        line,
-        material.train(),
-        recipe.train,
-        folder=folder / "checkpoints",
-        seed=seed,
-        device=device,
-        progress=report,
-    )
-    torch.set_num_threads(1)
-    system = System(line, tuned(line, material, recipe))
-    Model(recipe, line, material.labels, system.tuning.decisions, card="Trained by benchmarks.skipping.\n").save(bundle)
-    return system
+    checkpoints = folder / "checkpoints"
+    train_line(line, material.train(), recipe.train, folder=checkpoints, seed=seed, device=device, progress=report)
+    decisions = tuned(line, material, recipe)
+    Model(recipe, line, material.labels, decisions, card="Trained by benchmarks.contest.\n").save(bundle)
+    return System(line, decisions, {})
 
 
-def tuned(line: Line, material: Material, recipe: Recipe) -> Tuning:
-    """Threshold of the switch, thresholds of the labels and places of events, on the validation streams."""
-    given = material.validation, material.validation_recordings, material.labels, recipe.evaluate
-    tuning: Tuning = tune(line, *given, recipe.task.build())
-    return tuning
+def tuned(line: Line, material: Material, recipe: Recipe) -> dict[str, Any]:
+    """Set the threshold of the switch, and find the decisions of the labels, on the validation recordings."""
+    given = material.validation(), material.validation_recordings, material.labels, recipe.evaluate
+    decisions: dict[str, Any] = tune(line, *given, recipe.task.build()).decisions
+    return decisions
 
 
-def open_share(line: Line, material: Material, recipe: Recipe) -> float:
-    """The share of validation frames that a switch opens, in streams of the kind that thresholds are set on."""
-    wanted = recipe.evaluate.kinds({recording.kind for recording in material.validation_recordings})
-    tracks = tracks_of_frames(line, material.validation, line.grid, line.gate)
-    pairs = zip(tracks, material.validation_recordings, strict=True)
-    chosen = torch.cat([track.is_open for track, recording in pairs if recording.kind in wanted])
-    return float(chosen.float().mean())
+def gate_of(name: str, glance_size: int, numbers: Mapping[str, float]) -> Gate:
+    """A gate of GATES from its numbers."""
+    given: dict[str, Any] = dict(numbers)
+    if name == STRIDE:
+        return EvenStride(glance_size, **given)
+    return RandomGate(glance_size, **given) if name == RANDOM else EnergyGate(glance_size, **given)
 
 
-def rivals_of(learned: Line, material: Material, recipe: Recipe, *, seed: int) -> dict[str, System]:
-    """The simpler ways to skip, with the encoder and head of the learned switch, at its share of open frames."""
-    share, size = open_share(learned, material, recipe), learned.glance.size
-    systems = {}
-    for name, gate in (
-        (STRIDE, EvenStride(size, share=share)),
-        (RANDOM, RandomGate(size, rate=share, seed=seed)),
-    ):
-        line = line_with(learned, gate=gate)
-        systems[name] = System(line, tuned(line, material, recipe))
-    return systems | {ENERGY: best_energy(learned, material, recipe, share)}
+def rival(name: str, learned: System, material: Material, recipe: Recipe, yardstick: Yardstick, seed: int) -> System:
+    """A simpler way to skip, with encoder and head of the learned switch, at its share of open validation frames."""
+    share = _open_share(learned.line, material, recipe)
+    if name == ENERGY:
+        return _best_energy(learned.line, material, recipe, yardstick, share)
+    numbers: dict[str, float] = {"share": share} if name == STRIDE else {"rate": share, "seed": seed}
+    line = line_with(learned.line, gate=gate_of(name, learned.line.glance.size, numbers))
+    return System(line, tuned(line, material, recipe), numbers)
 
 
-def best_energy(learned: Line, material: Material, recipe: Recipe, share: float) -> System:
-    """Of several energy gates, the one that finds most on the validation streams: a rival at its best."""
-    recordings, lengths = material.validation_recordings, material.validation.lengths.tolist()
-    wanted = recipe.evaluate.kinds({recording.kind for recording in recordings})
-    parts = zip(torch.split(material.validation.glance, lengths), recordings, strict=True)
-    glances = [glance for glance, recording in parts if recording.kind in wanted]
-    systems = []
-    for against in ENERGY_AGAINST:
-        for dilate in ENERGY_DILATIONS:
-            gate = EnergyGate(learned.glance.size, dilate_frames=dilate, against_frames=against)
-            gate.open_share(glances, share)
-            line = line_with(learned, gate=gate)
-            systems.append(System(line, tuned(line, material, recipe)))
+def energy_at_equal_share(energy: System, material: Material, kind: str, share: float) -> System:
+    """The energy gate with its threshold set anew, so that just this share of the test recordings is open.
 
-    def recall(system: System) -> float:
-        tracks = tracks_of_frames(system.line, material.validation, learned.grid, system.line.gate)
-        results = results_of(tracks, recordings, material.labels, system.tuning.placements)
-        chosen = [result for result in results if result.kind in wanted]
-        return seed_values([score_sheet(chosen, material.labels, system.tuning.thresholds)], RECALL_AT_1)[0]
-
-    return max(systems, key=recall)
-
-
-def energy_at_equal_share(energy: System, material: Material, share: float) -> System:
-    """The energy gate with its threshold set anew, so that just this share of the test streams is open.
-
-    A threshold from validation streams opens more or less of others, as they are louder or fainter. No label is looked
-    at, so this does the rival no harm.
+    A threshold from validation recordings opens more or less of others, as they are louder or fainter. No label is
+    looked at, so this does the rival no harm.
     """
     tuned_gate = energy.line.gate
     assert isinstance(tuned_gate, EnergyGate)
     gate = copy.copy(tuned_gate)
     pairs = zip(material.test, material.test_paths, strict=True)
-    paths = [path for recording, path in pairs if recording.kind == KIND]
+    paths = [path for recording, path in pairs if kind in ("", recording.kind)]
     gate.open_share((safetensors.torch.load_file(path)["glance"] for path in paths), share)
-    return System(line_with(energy.line, gate=gate), energy.tuning)
+    return System(line_with(energy.line, gate=gate), energy.decisions, gate.numbers)
 
 
-def score(system: System, material: Material) -> Score:
-    """Walk over the cached frames of all test streams."""
-    results: dict[str, list[RecordingResult]] = {}
-    opened: dict[str, list[torch.Tensor]] = {}
-    line = system.line
-    for recording, path in zip(material.test, material.test_paths, strict=True):
+def tracks_of_test(system: System, material: Material) -> list[Track]:
+    """What a system says of the test recordings, from their cached frames."""
+    tracks, line = [], system.line
+    for path in material.test_paths:
         frames = safetensors.torch.load_file(path)
         grid = Grid(line.grid.hop_seconds, float(frames["start_seconds"][0]))
-        track = track_of_frames(line, frames["glance"].float(), frames["features"].float(), grid, line.gate)
-        results.setdefault(recording.kind, []).extend(
-            results_of([track], [recording], material.labels, system.tuning.placements)
-        )
-        opened.setdefault(recording.kind, []).append(track.is_open)
-    return Score(
-        {kind: score_sheet(some, material.labels, system.tuning.thresholds) for kind, some in results.items()},
-        {kind: float(torch.cat(parts).float().mean()) for kind, parts in opened.items()},
-    )
+        tracks.append(track_of_frames(line, frames["glance"].float(), frames["features"].float(), grid, line.gate))
+    return tracks
 
 
-def systems_of(
-    recipes: Mapping[str, Recipe], material: Material, output: Path, *, seed: int, device: str, report: Progress
-) -> dict[str, System]:
-    """All systems of one seed; ENERGY_EQUAL comes later, when the learned switch was tested."""
-    folder = output / f"seed-{seed}"
-    systems = {
-        name: trained(recipes[name], material, folder / name.replace(" ", "-"), seed=seed, device=device, report=report)
-        for name in (DENSE, LEARNED)
-    }
-    return systems | rivals_of(systems[LEARNED].line, material, recipes[LEARNED], seed=seed)
+def _of_wanted_kinds(recordings: Sequence[Recording], recipe: Recipe) -> list[bool]:
+    """Which validation recordings thresholds are set on."""
+    wanted = recipe.evaluate.kinds({recording.kind for recording in recordings})
+    return [recording.kind in wanted for recording in recordings]
 
 
-def timed_work(system: System, recordings: Sequence[Recording], labels: Sequence[str], task: Task) -> dict[str, float]:
-    """The keys of docs/metrics.md on cost, from path to events of whole files; the line's own gate is the switch."""
-
-    def decode(track: Track) -> object:
-        return task.decode(track.held, track.grid, track.seconds, labels, system.tuning.decisions)
-
-    visit(system.line, recordings[0], decode)
-    visits = [visit(system.line, recording, decode) for recording in recordings]
-    return work_metrics(work_of(visits, recordings))
+def _open_share(line: Line, material: Material, recipe: Recipe) -> float:
+    """The share of frames that a switch opens, in validation recordings of the kind that thresholds are set on."""
+    tracks = tracks_of_frames(line, material.validation(), line.grid, line.gate)
+    is_wanted = _of_wanted_kinds(material.validation_recordings, recipe)
+    return float(torch.cat([t.is_open for t, wanted in zip(tracks, is_wanted, strict=True) if wanted]).float().mean())
 
 
-def first_of_each_kind(recordings: Sequence[Recording], number: int) -> Iterator[Recording]:
-    """So many recordings of each kind."""
-    for kind in dict.fromkeys(recording.kind for recording in recordings):
-        yield from [recording for recording in recordings if recording.kind == kind][:number]
+def _best_energy(line: Line, material: Material, recipe: Recipe, yardstick: Yardstick, share: float) -> System:
+    """Of several energy gates, the one that does best on the validation recordings: a rival at its best."""
+    recordings, frames = material.validation_recordings, material.validation()
+    is_wanted = _of_wanted_kinds(recordings, recipe)
+    glances = torch.split(frames.glance, frames.lengths.tolist())
+    chosen = [recording for recording, wanted in zip(recordings, is_wanted, strict=True) if wanted]
+
+    def figure(system: System) -> float:
+        tracks = tracks_of_frames(system.line, frames, line.grid, system.line.gate)
+        tracks = [track for track, wanted in zip(tracks, is_wanted, strict=True) if wanted]
+        measured = yardstick.measure(tracks, chosen, material.labels, system.decisions, is_resampled=False)
+        return measured[next(iter(yardstick.figures))].value
+
+    systems = []
+    for against in ENERGY_AGAINST:
+        for dilate in ENERGY_DILATIONS:
+            gate = EnergyGate(line.glance.size, dilate_frames=dilate, against_frames=against)
+            gate.open_share((g for g, wanted in zip(glances, is_wanted, strict=True) if wanted), share)
+            other = line_with(line, gate=gate)
+            systems.append(System(other, tuned(other, material, recipe), gate.numbers))
+    return max(systems, key=figure)

@@ -96,7 +96,7 @@ class PacketGlance:
         mean, largest = self._held(inter.mean), self._held(inter.largest)
         smooth = self._windows(mean, self._smooth, self._smooth).nanmean(dim=1)
         around = self._windows(mean, self._left, self._right)
-        median, quiet = around.nanmedian(dim=1).values, _quantile(around, QUIET)
+        median, quiet = _quantiles(around, 0.5, QUIET)
         key_log, key_age = self._last_key(keys.mean)
         usual_key = self._windows(keys.mean, self._left, self._right).nanmedian(dim=1).values
         usual_gap = self._windows(gaps.median, self._left, self._right).nanmedian(dim=1).values
@@ -168,11 +168,11 @@ def _last(values: Tensor, most_frames: int) -> tuple[Tensor, Tensor]:
     return value, torch.where(is_there, age, most_frames)
 
 
-def _quantile(windows: Tensor, share: float) -> Tensor:
-    """The value that so large a share of each window lies below, NaN left out; sorting is faster than nanquantile."""
+def _quantiles(windows: Tensor, *shares: float) -> list[Tensor]:
+    """The values that such shares of each window lie below, NaN left out; one sort is faster than nanquantile."""
     ordered = windows.sort(dim=1).values  # NaN last
-    place = ((~windows.isnan()).sum(dim=1) - 1).clamp_min(0).double() * share
-    return ordered.gather(1, place.floor().long()[:, None])[:, 0]
+    last = ((~windows.isnan()).sum(dim=1) - 1).clamp_min(0).double()
+    return [ordered.gather(1, (last * share).floor().long()[:, None])[:, 0] for share in shares]
 
 
 def _difference(logs: Tensor, reference: Tensor) -> Tensor:

@@ -82,7 +82,6 @@ class PacketQueue:
         self.held: list[Coded] = []
         self.ended = False
         self.num_read = 0
-        self.num_bytes = 0
         self.is_counted = False
         self.damage: list[Damage] = []
         self.end_seconds = float("-inf")
@@ -91,6 +90,7 @@ class PacketQueue:
         self._step = seconds_per_picture
         context = stream.codec_context
         self._clock = Clock(stream.time_base, seconds_per_picture)
+        self._numerator, self._denominator = stream.time_base.numerator, stream.time_base.denominator
         self._entry_reader = EntryReader(stream.codec_context.codec.canonical_name, context.extradata)
         self._is_vp8 = context.codec.canonical_name == "vp8"
         self._entries: list[Entry] = []
@@ -135,7 +135,6 @@ class PacketQueue:
         """Forget what comes before this number in decoding order."""
         count = index - self.first_index
         if count > 0:
-            self.num_bytes -= sum(coded.size for coded in self.held[:count])
             del self.held[:count]
             self._entries = [entry for entry in self._entries if entry.index >= index]
             self._shown = self._shown_whole = self._coded = None
@@ -222,13 +221,14 @@ class PacketQueue:
             coded.is_shown = False
         self._next_index += 1
         self.held.append(coded)
-        self.num_bytes += coded.size
-        duration = packet.duration * packet.time_base if packet.duration else self._step
-        if coded.is_shown:
-            self._first_seconds = min(self._first_seconds, time)
-            self.end_seconds = max(self.end_seconds, time + float(duration))
-        if packet.is_corrupt:
-            self.damage.append(Damage(time, time + float(duration), "the container gives it as damaged"))
+        if coded.is_shown or packet.is_corrupt:
+            ticks = packet.duration  # of the stream's time base; a product of fractions, per packet, is slow
+            end = time + (ticks * self._numerator / self._denominator if ticks else self._step)
+            if coded.is_shown:
+                self._first_seconds = min(self._first_seconds, time)
+                self.end_seconds = max(self.end_seconds, end)
+            if packet.is_corrupt:
+                self.damage.append(Damage(time, end, "the container gives it as damaged"))
         if coded.is_key or self._unsettled:
             self._note_entry(coded)
         self._shown = self._shown_whole = self._coded = None

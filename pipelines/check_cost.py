@@ -140,13 +140,14 @@ def _fixed_times(line: Line, folder: Path) -> tuple[float, float]:
 
 def _step_time(recipe: Recipe, line: Line, frames: Frames, device: str) -> float:
     """Seconds of a training step: what two more steps take, so that the beginning does not count."""
-    options = dataclasses.replace(recipe.train, max_epochs=1, straight_through_epochs=0)
+    options = dataclasses.replace(recipe.train, max_epochs=1, straight_through_epochs=0, hard_epochs=0, guide_steps=0)
     crop_frames = round(options.crop_seconds / line.grid.hop_seconds) * options.batch_size
     fit_statistics(line, frames)
 
     def took(num_steps: int) -> float:
         times = -(-num_steps * crop_frames // len(frames.glance))
-        repeated = {name: torch.cat([getattr(frames, name)] * times) for name in Frames._fields[:-1]}
+        columns = [name for name in Frames._fields if name not in ("starts_seconds", "clips")]
+        repeated = {name: torch.cat([getattr(frames, name)] * times) for name in columns}
         many = Frames(**repeated, starts_seconds=frames.starts_seconds * times)
         with tempfile.TemporaryDirectory() as folder:
             line.train()

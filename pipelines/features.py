@@ -30,6 +30,7 @@ from .model import build_line
 from .recipe import Recipe
 from .runfolder import write_atomic
 from .tasks import Task
+from .weak_labels import clips_of
 
 Report = Callable[[str, int, int], None]  # what, done, total
 
@@ -119,4 +120,5 @@ def load_frames(
         torch.cat([t.switch for t in targets]).bool(),
         torch.tensor(lengths),
         tuple(starts),
+        clips_of([t.clip for t in targets]),
     )

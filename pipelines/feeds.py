@@ -4,6 +4,8 @@ sound    |....block 0....|....block 1....|..      read once, streamed, at most t
 video    |....block 0....|....block 1....|..      packets are read once and wait, undecoded, for the decision
 glance   |....block 0....|....block 1....|..      every frame
 blocks           |....block 0....|                anchored at frame zero, given once their look-ahead is there
+
+A file is pulled, a live stream is pushed (SoundBlocks.add): the walk over blocks is the same.
 """
 
 from collections.abc import Iterator, Sequence
@@ -90,16 +92,112 @@ class _Rows:
         self.rows, self.offset = self.rows[frame - self.offset :], frame
 
 
+class SoundBlocks:
+    """Blocks of sound that is pushed in, in pieces of any size; each comes once its look-ahead is there.
+
+    How the sound was cut into pieces changes nothing.
+
+    Args:
+        glance: reads "audio".
+        grid: the model's frames.
+        block_frames: frames of a block.
+        look_frames, behind_frames: of context that a block's glance and source hold after and before it.
+        keeps_sound: whether a block's source holds the sound of its frames, which takes time to carry along; else only
+            what the glance has still to look at.
+        glance_frames: frames that are glanced at together; None: as many as a block has.
+        first_frames: of the first block; None: as many as all others have. Where look-ahead and block add up to whole
+            parts of the glance, no block waits for more than it needs.
+    """
+
+    def __init__(
+        self,
+        glance: Featurizer,
+        grid: Grid,
+        block_frames: int,
+        *,
+        look_frames: int,
+        behind_frames: int,
+        keeps_sound: bool,
+        glance_frames: int | None = None,
+        first_frames: int | None = None,
+    ) -> None:
+        self._glance, self._grid, self._block_frames = glance, grid, block_frames
+        self._look_frames, self._behind_frames, self._keeps_sound = look_frames, behind_frames, keeps_sound
+        self._glance_frames = glance_frames or block_frames
+        self._next_frames = first_frames or block_frames  # of the next block
+        self._rate_hz = round(glance.needs.rate_hz)
+        self._frame_samples = grid.elements_per_frame(self._rate_hz)
+        self._left, self._right = (round(seconds * self._rate_hz) for seconds in glance.needs[2:4])
+        # The silence before the start counts as heard.
+        self._audio, self._audio_offset = torch.zeros(self._left), -self._left
+        self._waiting: list[Tensor] = []
+        self._rows = _Rows(glance.size)
+        self._heard = self._glanced = self._decided = 0  # samples, frames, frames
+
+    @property
+    def seconds(self) -> float:
+        """Heard so far."""
+        return self._heard / self._rate_hz
+
+    def add(self, samples: Tensor) -> Iterator[Block]:
+        """The blocks that these samples (n,) at the glance's rate complete; to be used up before more is added."""
+        self._waiting.append(samples)
+        self._heard += samples.numel()
+        num_frames = max(0, (self._heard - self._right) // self._frame_samples)
+        num_frames -= num_frames % self._glance_frames
+        if num_frames > self._glanced:
+            self._join()
+            while self._glanced < num_frames:
+                self._look(self._glance_frames)
+                yield from self._blocks(is_last=False)
+            self._forget()
+
+    def end(self) -> Iterator[Block]:
+        """The blocks that are left, when no more sound comes; the last one may be shorter."""
+        num_frames = self._grid.num_frames(self.seconds)
+        fill = num_frames * self._frame_samples + self._right - self._heard
+        self._waiting.append(torch.zeros(max(fill, 0)))
+        self._join()
+        while self._glanced < num_frames:
+            self._look(min(self._glance_frames, num_frames - self._glanced))
+            yield from self._blocks(is_last=self._glanced == num_frames)
+        yield from self._blocks(is_last=True)
+
+    def _join(self) -> None:
+        self._audio, self._waiting = torch.cat([self._audio, *self._waiting]), []
+
+    def _look(self, num_frames: int) -> None:
+        """Glance at so many frames more."""
+        begin = self._glanced * self._frame_samples - self._left - self._audio_offset
+        samples = self._audio[begin : begin + self._left + num_frames * self._frame_samples + self._right]
+        self._rows.add(sound_glance(self._glance, self._grid, samples, self._glanced, num_frames))
+        self._glanced += num_frames
+
+    def _blocks(self, *, is_last: bool) -> Iterator[Block]:
+        """The blocks that have their look-ahead; of the last part of a recording all that are left."""
+        while self._glanced > self._decided:
+            if not is_last and self._glanced < self._decided + self._next_frames + self._look_frames:
+                return
+            count = min(self._next_frames, self._glanced - self._decided)
+            source = AudioSource(self._audio, self._audio_offset)
+            yield Block(self._decided, count, self._rows.rows, self._rows.offset, source)
+            self._decided, self._next_frames = self._decided + count, self._block_frames
+            self._rows.drop_before(self._decided - self._behind_frames)
+
+    def _forget(self) -> None:
+        glanced = self._glanced
+        needed = min(glanced, self._decided - self._behind_frames) if self._keeps_sound else glanced
+        keep = max(self._audio_offset, needed * self._frame_samples - self._left)
+        # a copy: what is seen of a long push would hold all of it
+        self._audio, self._audio_offset = self._audio[keep - self._audio_offset :].clone(), keep
+
+
 class SoundFeed:
     """Blocks of a recording of sound.
 
     Args:
         stream: audio at the glance's rate.
-        glance: reads "audio".
-        grid: the model's frames.
-        block_frames: frames of a block.
-        keeps_sound: whether a block's source holds the sound of its frames, which takes time to carry along; else only
-            what the glance has still to look at.
+        glance, grid, block_frames, keeps_sound: see SoundBlocks.
     """
 
     def __init__(
@@ -109,44 +207,24 @@ class SoundFeed:
         self.start_seconds, self.seconds, self.pictures = stream.start_seconds, 0.0, PictureCounts()
         self._stream, self._glance, self._grid, self._block_frames = stream, glance, grid, block_frames
         self._keeps_sound = keeps_sound
-        self._rate_hz = round(glance.needs.rate_hz)
-        self._frame_samples = grid.elements_per_frame(self._rate_hz)
-        self._left, self._right = (round(seconds * self._rate_hz) for seconds in glance.needs[2:4])
 
     def blocks(self, look_frames: int, behind_frames: int) -> Iterator[Block]:
         """All blocks in order."""
-        per_frame = self._frame_samples
-        # The silence before the start counts as heard.
-        audio, audio_offset = torch.zeros(self._left), -self._left
-        rows = _Rows(self._glance.size)
-        heard = glanced = decided = 0  # samples, frames, frames
-        source, ended = self._stream.blocks(self._block_frames * per_frame), False
-        while not ended or decided < glanced:
-            block = next(source, None)
-            if block is None:
-                ended = True
-                num_frames = self._grid.num_frames(heard / self._rate_hz)
-                fill = num_frames * per_frame + self._right - heard
-                audio = torch.cat([audio, torch.zeros(max(fill, 0))])
-            else:
-                heard += block.numel()
-                self.seconds = heard / self._rate_hz
-                audio = torch.cat([audio, block])
-                num_frames = max(0, (heard - self._right) // per_frame // self._block_frames * self._block_frames)
-            while glanced < num_frames:
-                count = min(self._block_frames, num_frames - glanced)
-                begin = glanced * per_frame - self._left - audio_offset
-                span = self._left + count * per_frame + self._right
-                rows.add(sound_glance(self._glance, self._grid, audio[begin : begin + span], glanced, count))
-                glanced += count
-            while decided < glanced and (ended or glanced >= decided + self._block_frames + look_frames):
-                count = min(self._block_frames, glanced - decided)
-                yield Block(decided, count, rows.rows, rows.offset, AudioSource(audio, audio_offset))
-                decided += count
-                rows.drop_before(decided - behind_frames)
-            needed = min(glanced, decided - behind_frames) if self._keeps_sound else glanced
-            keep = max(audio_offset, needed * per_frame - self._left)
-            audio, audio_offset = audio[keep - audio_offset :], keep
+        blocks = SoundBlocks(
+            self._glance,
+            self._grid,
+            self._block_frames,
+            look_frames=look_frames,
+            behind_frames=behind_frames,
+            keeps_sound=self._keeps_sound,
+        )
+        num_samples = self._block_frames * self._grid.elements_per_frame(round(self._glance.needs.rate_hz))
+        for samples in self._stream.blocks(num_samples):
+            for block in blocks.add(samples):
+                self.seconds = blocks.seconds
+                yield block
+        self.seconds = blocks.seconds
+        yield from blocks.end()
 
 
 def sound_glance(glance: Featurizer, grid: Grid, samples: Tensor, first_frame: int, num_frames: int) -> Tensor:

@@ -22,6 +22,7 @@ from .metrics import work_metrics
 from .model import Model, build_line, metrics_text
 from .recipe import Recipe
 from .runfolder import held_alone, write_atomic
+from .stage_times import shares_sentence, time_shares
 from .summary import card_text, last_lines, write_pages
 from .tasks import Judged
 from .train import train_line
@@ -73,13 +74,15 @@ def run_job(
     metrics: dict[str, float] = (
         task.metrics(judged) | work_metrics(work_of(visits, test)) | missed_metrics(model, judged)
     )
-    metrics |= {"training_seconds": training_seconds, "seed": float(seed)}
+    shares = time_shares(model, test)
+    metrics |= shares | {"training_seconds": training_seconds, "seed": float(seed)}
     model.metrics = metrics
     model.card = card_text(model, corpus)
     model.save(run_folder / "model")
     write_atomic(run_folder / "metrics.json", metrics_text(metrics))
     with report.step("report"):
         write_pages(run_folder, model, history, judged)
+    report.say(shares_sentence(shares))
     for sentence in last_lines(model, list(dict.fromkeys(r.kind for r in test)), run_folder / "model"):
         report.say(sentence)
     return metrics

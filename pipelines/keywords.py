@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 
+from .calibration import calibration_of
 from .decoding import Placement, decode_peaks
 from .events import Event, Recording
 from .line import Track
@@ -25,22 +26,24 @@ DENSE_FIGURES = (
     "recall_at_thresholds",
     "false_alarms_per_hour_at_thresholds",
 )
-CANDIDATE_PROBABILITY = 0.01  # peaks below are no candidates at any operating point worth having
+CANDIDATE_PROBABILITY = 0.003  # peaks below are no candidates at any operating point worth having
 
 LogitThresholds = dict[str, float]
 
 
 class Decision(NamedTuple):
-    """When a label counts as found, and where it then lies.
+    """When a label counts as found, where it then lies, and what its score is worth.
 
     Args:
-        threshold: probability in [0, 1].
-        onset_delay_seconds, offset_delay_seconds: see pipelines.decoding.Placement.
+        threshold: of the score, in [0, 1].
+        onset_delay_seconds, offset_delay_seconds, temperature, bias: see pipelines.decoding.Placement.
     """
 
     threshold: float
     onset_delay_seconds: float = 0.6
     offset_delay_seconds: float = 0.15
+    temperature: float = 1.0
+    bias: float = 0.0
 
 
 def placements_of_decisions(decisions: Mapping[str, Decision]) -> dict[str, Placement]:
@@ -146,7 +149,7 @@ def tune_keywords(
     *,
     false_alarms_per_hour: float,
 ) -> Tuning:
-    """Set the labels' thresholds and the events' places on recordings of the validation split.
+    """Set the labels' thresholds, the events' places and what scores are worth on recordings of the validation split.
 
     Args:
         tracks, dense_tracks: of the recordings, with the switch and with everything open; each gets its own thresholds.
@@ -154,7 +157,12 @@ def tune_keywords(
         labels: C names.
         false_alarms_per_hour: per label, at which thresholds are set.
     """
-    placements = placements_of(results_of(tracks, recordings, labels), labels)
+    results = results_of(tracks, recordings, labels)
+    worth = calibration_of(results, labels)
+    placements = {
+        label: place._replace(temperature=worth[label].temperature, bias=worth[label].bias)
+        for label, place in placements_of(results, labels).items()
+    }
     thresholds = [
         thresholds_for(results_of(each, recordings, labels, placements), labels, false_alarms_per_hour)
         for each in (tracks, dense_tracks)

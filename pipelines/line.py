@@ -39,6 +39,7 @@ from .encoder import Carry, Encoder
 from .errors import UsageError, UserError
 from .feeds import Block, Feed, PictureCounts, Samples, SoundFeed, VideoFeed, sound_glance
 from .heads import Head, Held
+from .walked import Walked
 
 SOUND_FRAMES = 750  # of a block
 VIDEO_FRAMES = 128  # of a block: pictures of all of them may be in memory
@@ -71,38 +72,11 @@ class Track(NamedTuple):
     damage: tuple[Damage, ...] = ()
 
 
-class _Column:
-    """Rows that are added block by block, in one piece of memory that doubles when it is full.
+class Context(NamedTuple):
+    """Frames that a block needs around it: so many after it, so many before it."""
 
-    A list of small tensors, day-long, would leave holes all over the heap.
-    """
-
-    def __init__(self, *shape: int, dtype: torch.dtype = torch.float32) -> None:
-        self._rows, self._length = torch.empty(0, *shape, dtype=dtype), 0
-
-    def add(self, rows: Tensor) -> None:
-        length = self._length + len(rows)
-        if length > len(self._rows):
-            larger = self._rows.new_empty(max(length, 2 * len(self._rows)), *self._rows.shape[1:])
-            larger[: self._length] = self._rows[: self._length]
-            self._rows = larger
-        self._rows[self._length : length] = rows
-        self._length = length
-
-    def whole(self) -> Tensor:
-        """All rows."""
-        return self._rows[: self._length]
-
-
-class _Walk:
-    """What a walk over one recording remembers between blocks."""
-
-    def __init__(self, carry: Carry, num_labels: int) -> None:
-        self.carry = carry
-        self.is_open, self.index = _Column(dtype=torch.bool), _Column(dtype=torch.int64)
-        self.level, self.decay, self.logits = _Column(num_labels), _Column(num_labels), _Column()
-        self.has_logits = False
-        self.frames_featurized = 0
+    look_frames: int
+    behind_frames: int
 
 
 class Decided(NamedTuple):
@@ -119,6 +93,29 @@ class Decided(NamedTuple):
     num_frames: int
     index: Tensor  # type: ignore[assignment]  # shadows tuple.index, which nobody needs here
     features: Tensor
+    carry: Carry
+
+
+class Step(NamedTuple):
+    """What the line found in a block of T frames.
+
+    Args:
+        is_open: (T,) bool.
+        switch_logits: (T,) what the frame switch thresholds; None for a gate that learned nothing.
+        held: level and decay at the open frames that were answered, of this block or of those before it.
+        num_settled: frames of the recording whose score is known; all of them but for those that a backward direction
+            has still to reach.
+        frames_featurized: frames that the featurizer computed.
+        decided: what the block was answered from.
+        carry: what the encoder remembers for the next block.
+    """
+
+    is_open: Tensor
+    switch_logits: Tensor | None
+    held: Held
+    num_settled: int
+    frames_featurized: int
+    decided: Decided
     carry: Carry
 
 
@@ -207,33 +204,55 @@ class Line(nn.Module):
         is_wanted = (place < block.num_frames) & is_open[place.clamp_max(block.num_frames - 1)]
         return rows.features[is_wanted], rows.num_featurized
 
-    def _visit(self, block: Block, gate: Gate, walk: _Walk) -> Decided:
+    def context(self, gate: Gate, behind_frames: int = 0) -> Context:
+        """The frames around a block that gate, featurizer and whoever looks `behind_frames` back ask for."""
+        left, right = context_frames(self.featurizer.needs, self.grid)
+        look = max(gate.lookahead_frames, right)
+        return Context(look, max(gate.lookback_frames, left + behind_frames))
+
+    @torch.inference_mode()
+    def visit(self, block: Block, gate: Gate, carry: Carry) -> Step:
+        """Decide on one block, and answer its open frames.
+
+        Args:
+            block: the one after the last one visited.
+            gate: what decides.
+            carry: of the step before; at the start of a recording `encoder.begin()`.
+        """
         start = max(block.glance_offset, block.first_frame - gate.lookback_frames)
         end = block.first_frame + block.num_frames + gate.lookahead_frames
         seen = block.glance[start - block.glance_offset : end - block.glance_offset]
-        decided = slice(block.first_frame - start, block.first_frame - start + block.num_frames)
+        here = slice(block.first_frame - start, block.first_frame - start + block.num_frames)
         switch = gate.switch(seen[None], start)
-        is_open = switch.frames[0, decided] > 0
-        walk.is_open.add(is_open)
-        if switch.logits is not None:
-            walk.logits.add(switch.logits[0, decided])
-            walk.has_logits = True
-        index, carry = is_open.nonzero()[:, 0] + block.first_frame, walk.carry
-        features = torch.zeros(0, self.featurizer.size)
+        is_open = switch.frames[0, here] > 0
+        index = is_open.nonzero()[:, 0] + block.first_frame
+        features, computed = torch.zeros(0, self.featurizer.size), 0
         if index.numel():
             features, computed = self._features(block, is_open)
-            walk.frames_featurized += computed
-        self._answer(walk, features, index, block.first_frame + block.num_frames)
-        return Decided(block.first_frame, block.num_frames, index, features, carry)
+        end = block.first_frame + block.num_frames
+        held, after = self._answer(features, index, carry, end)
+        waiting = after.index
+        return Step(
+            is_open,
+            None if switch.logits is None else switch.logits[0, here],
+            held,
+            int(waiting[0]) if len(waiting) else end,
+            computed,
+            Decided(block.first_frame, block.num_frames, index, features, carry),
+            after,
+        )
 
-    def _answer(self, walk: _Walk, features: Tensor, index: Tensor, num_decided: int | None) -> None:
-        answer = self.encoder.advance(features, index, walk.carry, num_decided)
-        walk.carry = answer.carry
-        if answer.index.numel():
-            level, decay = self.head(answer.hidden)
-            walk.index.add(answer.index)
-            walk.level.add(level)
-            walk.decay.add(decay)
+    @torch.inference_mode()
+    def finish(self, carry: Carry) -> Held:
+        """Level and decay at the open frames that still waited when the recording ended."""
+        return self._answer(torch.zeros(0, self.featurizer.size), torch.zeros(0, dtype=torch.int64), carry, None)[0]
+
+    def _answer(self, features: Tensor, index: Tensor, carry: Carry, num_decided: int | None) -> tuple[Held, Carry]:
+        answer = self.encoder.advance(features, index, carry, num_decided)
+        if not answer.index.numel():
+            none = torch.zeros(0, self.head.num_labels)
+            return Held(none, none, answer.index), answer.carry
+        return Held(*self.head(answer.hidden), answer.index), answer.carry
 
     def reopen(self, block: Block, decided: Decided, first_frame: int, end_frame: int) -> Held:
         """What the line would have said of frames [first, end), had all of them been open, and before them its own.
@@ -272,19 +291,18 @@ class Line(nn.Module):
             progress: called after each block.
         """
         gate = self.gate if gate is None else gate
-        left, right = context_frames(self.featurizer.needs, self.grid)
-        walk, feed = _Walk(self.encoder.begin(), self.head.num_labels), self.feed(stream)
-        look = max(gate.lookahead_frames, right)
-        behind = max(gate.lookback_frames, left + (watcher.behind_frames if watcher else 0))
-        for block in feed.blocks(look, behind):
-            decided = self._visit(block, gate, walk)
+        walk, feed, carry = Walked(self.head.num_labels), self.feed(stream), self.encoder.begin()
+        for block in feed.blocks(*self.context(gate, watcher.behind_frames if watcher else 0)):
+            step = self.visit(block, gate, carry)
+            walk.add(step.is_open, step.switch_logits, step.held, step.frames_featurized)
+            carry = step.carry
             if watcher:
-                watcher.see(block, decided)
+                watcher.see(block, step.decided)
             if progress:
                 progress(feed.seconds)
         if watcher:
             watcher.end()
-        self._answer(walk, torch.zeros(0, self.featurizer.size), torch.zeros(0, dtype=torch.int64), None)
+        walk.hold(self.finish(carry))
         return Track(
             Held(walk.level.whole(), walk.decay.whole(), walk.index.whole()),
             walk.is_open.whole(),

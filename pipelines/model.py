@@ -32,7 +32,9 @@ from .errors import RecipeError, UsageError, UserError
 from .events import Event
 from .exports.recording_start import recording_start
 from .heads import Held, scores_at
-from .line import Line, Progress, Source, Track
+from .line import Line, Progress, Source, Track, Watcher
+from .live import LiveStream, LookAhead, look_ahead_of, require_sound
+from .live_decoding import LiveDecoder, decoder_of
 from .recipe import Recipe, load_recipe, save_recipe
 from .results import Events, Scores
 from .runfolder import write_atomic
@@ -160,11 +162,9 @@ class Model:
             featurizers.MediaError: if the source cannot be read as what the model reads.
             UserError: if an argument is not what is said here.
         """
-        if min_score is not None and not 0 <= min_score <= 1:
-            raise UserError(f"min_score={min_score} must lie in [0, 1]; it is a probability")
         if not 0 <= audit_share <= 1:
             raise UserError(f"audit_share={audit_share} must lie in [0, 1]; it is the share of the time to be opened")
-        chosen, decode, auditor = self.gate_named(gate), self._decoder(min_score), None
+        chosen, decode, auditor = self.gate_named(gate), self._decoder(_checked(min_score)), None
         started = time.perf_counter()
         with self.line.open(source, rate_hz=rate_hz, channel=channel) as stream:
             if audit_share:
@@ -186,6 +186,53 @@ class Model:
         audit = auditor.audit(events) if auditor else None
         start = recording_start(name, stream.metadata if isinstance(stream, AudioStream) else {})
         return Events(events, name, track.seconds, share, time.perf_counter() - started, audit, start, track.damage)
+
+    def stream(
+        self,
+        rate_hz: int,
+        *,
+        channel: int | None = None,
+        min_score: float | None = None,
+        gate: str = "learned",
+        start_seconds: float = 0.0,
+        watcher: Watcher | None = None,
+    ) -> LiveStream:
+        """Sound that goes on, to be pushed in as it comes: its events are those of `tag` on the whole recording.
+
+        Args:
+            rate_hz: of the samples that will be pushed.
+            channel, min_score, gate: as in `tag`.
+            start_seconds: of the first sample, on the clock of the events.
+            watcher: looks on, block by block, as in `Line.follow`.
+
+        Raises:
+            featurizers.MediaError: if that is no sample rate.
+            UserError: if another argument is not what is said here, or the model reads video.
+        """
+        require_sound(self.line)
+        chosen, decoder = self.gate_named(gate), self._live_decoder(_checked(min_score), start_seconds)
+        return LiveStream(self.line, decoder, rate_hz, gate=chosen, channel=channel, watcher=watcher)
+
+    @property
+    def look_ahead(self) -> LookAhead:
+        """How long `stream` listens on after the end of an event before it can name it, by cause.
+
+        To that come at most 0.4 s, for blocks to be filled and for the resampler, and the time of the computation.
+
+        Raises:
+            UsageError: if the model reads video.
+        """
+        require_sound(self.line)
+        return look_ahead_of(self.line, self._live_decoder(None, 0.0))
+
+    @property
+    def look_ahead_seconds(self) -> float:
+        """The same in one number, if the switch stays closed behind the event; see LookAhead.seconds."""
+        return self.look_ahead.seconds
+
+    def _live_decoder(self, min_score: float | None, start_seconds: float) -> LiveDecoder:
+        grid = self.line.grid._replace(origin_seconds=start_seconds)
+        return decoder_of(self.task, grid, self.labels, self.decisions, min_score)
 
     def tag_closed(
         self,
@@ -251,6 +298,12 @@ class Model:
         write_atomic(folder / "metrics.json", metrics_text(self.metrics))
         write_atomic(folder / "card.md", self.card)
         self.fingerprint = fingerprint(folder)
+
+
+def _checked(min_score: float | None) -> float | None:
+    if min_score is not None and not 0 <= min_score <= 1:
+        raise UserError(f"min_score={min_score} must lie in [0, 1]; it is a probability")
+    return min_score
 
 
 def metrics_text(metrics: Mapping[str, Any]) -> str:

@@ -25,8 +25,9 @@ exit codes: 0 done, 1 failed, 2 wrong usage or recipe
 
 The copy keeps the comments. Any key of the recipe is an option, as in python -m pipelines.run.
 """
+
+
 HERE = Path(__file__).resolve().parent
-RECIPE_FOLDERS = (HERE.parent / "recipes", HERE / "recipes")  # beside the packages in a checkout; within, if installed
 
 
 class _Options(argparse.ArgumentParser):
@@ -56,7 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def shipped_recipes() -> dict[str, Path]:
     """The recipes that come with the project, by name without suffix."""
-    return {path.stem: path for folder in reversed(RECIPE_FOLDERS) for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(recipes_folder().glob("*.yaml"))}
+
+
+def recipes_folder(package: Path = HERE) -> Path:
+    """Where the recipes lie: within the package where it is installed from a wheel, beside it in a checkout."""
+    within = package / "recipes"
+    return within if within.is_dir() else package.parent / "recipes"
 
 
 def find_recipe(name: str) -> Path:

@@ -32,8 +32,9 @@ def split_overrides(
             continue
         if "." not in name:
             from .recipe import SECTIONS  # takes a second; options without keys are answered before
+            from .research.recipe import RESEARCH_SECTIONS
 
-            sections = [f"--{section}" for section in SECTIONS]
+            sections = [f"--{section}" for section in dict.fromkeys([*SECTIONS, *RESEARCH_SECTIONS])]
             if name not in sections:
                 raise UsageError(f"no such option: {name}{did_you_mean(name, [*own_options, *sections])}")
         value = text if equals else next(words, "--")

@@ -15,8 +15,10 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from pipelines.calibration import Reliability
 from pipelines.events import Event
 from pipelines.metrics import Curve, match_detections
+from pipelines.metrics.clips import wilson_interval
 
 # Source of the colours: Okabe and Ito, Color Universal Design (2008); black and yellow left out.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -254,6 +256,26 @@ def plot_operating_curve(
     _tidy(axes)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9.5)
+    _save(figure, path)
+
+
+def plot_reliability(path: str | Path, found: Reliability) -> None:
+    """Share of detections that are right against their score, each bin with its number and 95 % interval."""
+    figure = Figure(figsize=(5.6, 4.8), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=TRUE, linewidth=1.0, linestyle=(0, (2, 2)), zorder=0)
+    for score, share, number in zip(*found, strict=True):
+        low, high = wilson_interval(share * number, number)
+        axes.plot([score, score], [low, high], color=COLOURS[0], linewidth=1.5)
+        axes.plot(score, share, "o", color=COLOURS[0], markersize=6, clip_on=False)
+        axes.annotate(
+            f"{number:.0f}", (score, low), xytext=(0, -11), textcoords="offset points", ha="center", fontsize=8
+        )
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("score of detections")
+    axes.set_ylabel("share of them that is right")
+    _tidy(axes)
     _save(figure, path)
 
 

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from featurizers.grid import Featurizer
 from surnn.types import Gate
@@ -69,6 +69,10 @@ class TrainOptions:
         dropout: share of hidden numbers left out at random.
         feature_noise: deviation of the noise added to normalised features.
         positive_weight: weight of frames in which a label is wanted.
+        clip_weight: weight of the loss of clips that are labelled as wholes, without times (sound events).
+        focal: frames that are nearly right count less, by this power; 0: all alike; 2 for rare or uneven labels.
+        hard_epochs: last epochs in which every second crop holds a moment at which the model, as trained before them,
+            hears what is not there.
         dense_share: share of crops trained with everything open, so that the same weights serve without the switch.
         random_open: share of closed frames opened at random, so that gaps of any length are met in training.
         help_weight: weight of the loss that shows the switch, by the labels, when to open.
@@ -77,6 +81,8 @@ class TrainOptions:
         switch_first_steps: steps in which the switch alone learns from that loss, before the rest begins: they cost
             little, and the other parts meet from the start the gaps that they will have.
         straight_through_epochs: last epochs, in which the task's own gradient reaches the switch as well.
+        guide_steps: steps at the end in which the switch alone learns once more, each event weighted by how surely the
+            trained line finds it: a budget that is too small for all events goes to those that will be found.
     """
 
     max_epochs: int = 8
@@ -88,6 +94,9 @@ class TrainOptions:
     dropout: float = 0.2
     feature_noise: float = 0.3
     positive_weight: float = 2.0
+    clip_weight: float = 1.0
+    focal: float = 0.0
+    hard_epochs: int = 0
     dense_share: float = 0.3
     random_open: float = 0.02
     help_weight: float = 1.0
@@ -95,6 +104,7 @@ class TrainOptions:
     budget_weight: float = 0.1
     switch_first_steps: int = 0
     straight_through_epochs: int = 1
+    guide_steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -152,9 +162,17 @@ SECTIONS: Mapping[str, Section] = {
 }
 
 
+class Sectioned(Protocol):
+    """Any complete, checked recipe: a value for each of its sections, as the attribute of that name."""
+
+    sections: ClassVar[Mapping[str, Section]]
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A complete, checked recipe: every default filled in. Equal recipes do the same work."""
+
+    sections: ClassVar[Mapping[str, Section]] = SECTIONS
 
     task: Component
     corpus: Component
@@ -170,7 +188,7 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, section by section, as it would stand in the file."""
-        return {name: _plain(getattr(self, name)) for name in SECTIONS}
+        return plain_recipe(self)
 
     def foreign_classes(self) -> list[str]:
         """Dotted paths of all classes outside surnn, featurizers and pipelines; loading a bundle needs them trusted."""
@@ -191,11 +209,21 @@ def load_recipe(
     Raises:
         RecipeError: for the first mistake found, with its place.
     """
-    document = read_document(Path(path))
-    given = [_override(document.data, key, text) for key, text in overrides]
-    if trust is not None and (foreign := foreign_class_paths(_with_class_paths(document.data), trust)):
+    return Recipe(**read_sections(read_document(Path(path)), SECTIONS, overrides, trust=trust), source=str(path))
+
+
+def read_sections(
+    document: Document,
+    sections: Mapping[str, Section],
+    overrides: Iterable[tuple[str, str]] = (),
+    *,
+    trust: Collection[str] | None = None,
+) -> dict[str, Any]:
+    """A checked, complete value for each section; arguments and errors as in `load_recipe`."""
+    given = [_override(document.data, key, text, sections) for key, text in overrides]
+    if trust is not None and (foreign := foreign_class_paths(_with_class_paths(document.data, sections), trust)):
         advice = f"read their code, then trust them by name: trust={foreign}"
-        raise RecipeError(f"names classes that are not trusted: {', '.join(foreign)}; {advice}", source=str(path))
+        raise RecipeError(f"names classes that are not trusted: {', '.join(foreign)}; {advice}", source=document.source)
 
     def place(key: str) -> Place:
         parts = tuple(key.split("."))
@@ -204,21 +232,20 @@ def load_recipe(
         return Place(document.source, document.line(parts), key)
 
     for name in document.data:
-        if name not in SECTIONS:
-            raise place(name).error(f"no such section{did_you_mean(name, SECTIONS)} (sections: {', '.join(SECTIONS)})")
-    values = {name: _read_section(name, section, document, place, trust) for name, section in SECTIONS.items()}
-    return Recipe(**values, source=str(path))
+        if name not in sections:
+            raise place(name).error(f"no such section{did_you_mean(name, sections)} (sections: {', '.join(sections)})")
+    return {name: _read_section(name, section, document, place, trust) for name, section in sections.items()}
 
 
-def save_recipe(recipe: Recipe, path: str | Path) -> None:
+def save_recipe(recipe: Sectioned, path: str | Path) -> None:
     """Write the complete recipe, every key explained; `load_recipe` reads the same recipe back."""
     write_atomic(Path(path), recipe_text(recipe))
 
 
-def recipe_text(recipe: Recipe) -> str:
+def recipe_text(recipe: Sectioned) -> str:
     """The complete recipe as YAML, with an explanation above every key."""
     blocks = []
-    for name, section in SECTIONS.items():
+    for name, section in recipe.sections.items():
         value = getattr(recipe, name)
         if isinstance(value, Component):
             keys = keys_of(value.load(), value.role)
@@ -232,15 +259,20 @@ def recipe_text(recipe: Recipe) -> str:
     return "\n".join(blocks)
 
 
-def changed_keys(one: Recipe, other: Recipe) -> list[str]:
+def plain_recipe(recipe: Sectioned) -> dict[str, Any]:
+    """Plain data, section by section, as it would stand in the file."""
+    return {name: _plain(getattr(recipe, name)) for name in recipe.sections}
+
+
+def changed_keys(one: Sectioned, other: Sectioned) -> list[str]:
     """Dotted keys whose values differ."""
-    return sorted(_differing(one.as_dict(), other.as_dict(), ""))
+    return sorted(_differing(plain_recipe(one), plain_recipe(other), ""))
 
 
-def explain(recipe: Recipe | None = None) -> str:
+def explain(recipe: Sectioned | None = None) -> str:
     """Every key of a recipe with type, default and meaning; with a recipe, the arguments of its classes as well."""
     lines: list[str] = []
-    for name, section in SECTIONS.items():
+    for name, section in (recipe.sections if recipe else SECTIONS).items():
         lines.append(f"{name}: {section.doc}")
         component = getattr(recipe, name) if section.role and recipe else None
         if section.options is not None:
@@ -270,11 +302,11 @@ def _read_section(name: str, section: Section, document: Document, place: Any, t
     return section.options(**read_arguments(section.options, Role(), value or {}, locate, locate("")))
 
 
-def _override(data: dict[str, Any], key: str, text: str) -> str:
+def _override(data: dict[str, Any], key: str, text: str, sections: Mapping[str, Section]) -> str:
     """Put one value from the command line into the recipe's data; returns its key."""
     *parents, last = key.split(".")
-    if (parents or [last])[0] not in SECTIONS:
-        near = did_you_mean(key, SECTIONS) or did_you_mean((parents or [last])[0], SECTIONS)
+    if (parents or [last])[0] not in sections:
+        near = did_you_mean(key, sections) or did_you_mean((parents or [last])[0], sections)
         raise RecipeError(f"no such key{near}", source="command line", key=key)
     for depth, parent in enumerate(parents):
         below = data.get(parent)
@@ -288,10 +320,10 @@ def _override(data: dict[str, Any], key: str, text: str) -> str:
     return key
 
 
-def _with_class_paths(data: dict[str, Any]) -> dict[str, Any]:
+def _with_class_paths(data: dict[str, Any], sections: Mapping[str, Section]) -> dict[str, Any]:
     """The data with short forms spelled out, so that no class is overlooked."""
     return {
-        name: {"class_path": value} if name in SECTIONS and SECTIONS[name].role and isinstance(value, str) else value
+        name: {"class_path": value} if name in sections and sections[name].role and isinstance(value, str) else value
         for name, value in data.items()
     }
 

@@ -25,7 +25,7 @@ from .errors import UsageError, UserError
 from .overrides import split_overrides
 
 if TYPE_CHECKING:  # imported late, because it brings torch: Ctrl-C and a mistyped option are answered before that
-    from .recipe import Recipe
+    from .recipe import Sectioned
 
 PROGRAM = "python -m pipelines.run"
 EXAMPLES = f"""\
@@ -36,6 +36,7 @@ examples:
   {PROGRAM} recipes/kws.yaml --output runs/open --resume
   {PROGRAM} recipes/kws.yaml --print_config > my.yaml
   {PROGRAM} recipes/kws.yaml --help      (explains the arguments of the recipe's classes, too)
+  {PROGRAM} recipes/research/selective_copy.yaml --model pipelines.research.MinGRU
 
 exit codes: 0 done, 1 failed, 2 wrong usage or recipe, 130 interrupted
 
@@ -83,9 +84,10 @@ class _Session:
         options = _parser().parse_args(own)
         if options.recipe is None and not options.help:
             raise UsageError("name a recipe, such as recipes/kws.yaml; --help explains")
-        from .recipe import explain, load_recipe, recipe_text
+        from .recipe import explain, recipe_text
+        from .research.recipe import load_any_recipe
 
-        recipe = load_recipe(options.recipe, overrides) if options.recipe else None
+        recipe = load_any_recipe(options.recipe, overrides) if options.recipe else None
         if options.help:
             _show(f"{_parser().format_help()}\nkeys of a recipe:\n{explain(recipe)}\n\n{EXAMPLES}")
         elif recipe is not None and options.print_config:
@@ -93,7 +95,7 @@ class _Session:
         elif recipe is not None:
             self.work(options, overrides, recipe)
 
-    def work(self, options: argparse.Namespace, overrides: list[tuple[str, str]], recipe: "Recipe") -> None:
+    def work(self, options: argparse.Namespace, overrides: list[tuple[str, str]], recipe: "Sectioned") -> None:
         """Run the recipe's job in its folder."""
         begun = time.monotonic()
         device = choose_device(options.device)
@@ -104,8 +106,9 @@ class _Session:
             cache.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(runfolder.disk_message(error, cache)) from error
-        from .job import run_job
+        from .research.recipe import job_of
 
+        run_job = job_of(recipe)
         output = (
             Path(options.output) if options.output else runfolder.new_folder(Path("runs"), Path(options.recipe).stem)
         )
@@ -172,14 +175,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _begin(folder: Path, recipe: "Recipe", seed: int | None, device: str) -> int:
+def _begin(folder: Path, recipe: "Sectioned", seed: int | None, device: str) -> int:
     """Note what the run is, or check that a run to be continued is the same one; returns its seed."""
-    from .recipe import changed_keys, load_recipe, save_recipe
+    from .recipe import changed_keys, save_recipe
+    from .research.recipe import load_any_recipe
 
     saved = folder / "recipe.yaml"
     if not runfolder.is_run_folder(folder):
         runfolder.write_state(folder, {"seed": seed or 0, "device": device})
-    elif saved.exists() and (changed := changed_keys(recipe, load_recipe(saved))):
+    elif saved.exists() and (changed := changed_keys(recipe, load_any_recipe(saved))):
         raise UsageError(
             f"{folder}: the recipe has changed since this run began ({', '.join(changed)}); "
             f"continue with {saved}, or begin a new run without --resume"

@@ -67,6 +67,12 @@ def span_candidates(
     return sorted(candidates)
 
 
+def shifted(decision: SpanDecision, shift: float) -> SpanDecision:
+    """The decision with both thresholds raised by so many logits."""
+    levels = [float(np.clip(logit(level), -LARGEST_LOGIT, LARGEST_LOGIT)) + shift for level in decision[:2]]
+    return decision._replace(open_at=float(expit(levels[0])), close_at=float(expit(levels[1])))
+
+
 def _moved(decision: SpanDecision, shift: float, drop: float) -> SpanDecision:
     open_at = float(np.clip(logit(decision.open_at), -LARGEST_LOGIT, LARGEST_LOGIT)) + shift
     return decision._replace(open_at=float(expit(open_at)), close_at=float(expit(open_at - drop)))

@@ -2,7 +2,8 @@
 
 The frame switch first learns from labels (the helping loss) where events are; encoder and head learn from the first
 step on packed open frames, a share of crops run open so that the same weights also serve the dense twin. In the last
-epochs the task's own gradient reaches the switch, straight through, beside its two-sided budget.
+epochs the task's own gradient reaches the switch, straight through, beside its two-sided budget. When all is trained,
+the switch may learn once more, guided by what the line finds (pipelines.guidance).
 """
 
 import contextlib
@@ -25,10 +26,14 @@ from surnn import EventGate, Switch, ratio_loss
 
 from .console import Progress, Step
 from .errors import UserError
+from .frame_loss import frame_loss
+from .guidance import guide_switch
+from .hard_moments import hard_moments
 from .heads import held_logits, held_logits_stepwise
 from .lessons import Crop, Frames, crops
 from .line import Line
 from .recipe import TrainOptions
+from .weak_labels import asked_of_switch, clip_loss, refuse_long_clips
 
 
 class Crops(IterableDataset[Crop]):
@@ -37,6 +42,7 @@ class Crops(IterableDataset[Crop]):
     def __init__(self, frames: Frames, *, crop_frames: int, batch_size: int, batches_per_epoch: int, seed: int) -> None:
         self.frames, self.crop_frames, self.batch_size = frames, crop_frames, batch_size
         self.batches_per_epoch, self.seed, self.epoch = batches_per_epoch, seed, 0
+        self.moments: Tensor | None = None  # of which every second crop holds one
 
     def __iter__(self) -> Iterator[Crop]:
         seed = self.seed * 100_003 + self.epoch
@@ -46,6 +52,7 @@ class Crops(IterableDataset[Crop]):
             batch_size=self.batch_size,
             num_batches=self.batches_per_epoch,
             seed=seed,
+            moments=self.moments,
         )
 
 
@@ -74,13 +81,13 @@ class Lesson(lightning.LightningModule):
         """Losses and rates of one batch."""
         options = self.options
         shape = crop.switch.shape
-        losses: dict[str, Tensor] = {}
-        frames = torch.ones(shape, device=crop.glance.device)
+        frames, switch = torch.ones(shape, device=crop.glance.device), None
         if isinstance(self.gate, EventGate):
             switch = self.gate.switch(crop.glance)
-            losses |= self.switch_losses(switch, crop.switch, crop.is_inside)
             is_forced = torch.rand(shape, device=frames.device) < options.random_open
             is_forced |= torch.rand(shape[0], 1, device=frames.device) < options.dense_share
+            if crop.clips is not None:  # nobody can tell the switch where in them it should be open
+                is_forced |= (crop.clips >= 0).any(dim=1, keepdim=True)
             frames = torch.where(
                 is_forced, frames, switch.frames if self.is_straight_through else switch.frames.detach()
             )
@@ -96,8 +103,12 @@ class Lesson(lightning.LightningModule):
         else:
             logits = held_logits(*self.head(hidden), is_open=frames > 0, hop_seconds=self.hop_seconds)
         weights = crop.weights * crop.is_inside[..., None] * torch.where(crop.labels > 0, options.positive_weight, 1.0)
-        task = nn.functional.binary_cross_entropy_with_logits(logits, crop.labels, weights, reduction="sum")
-        losses["task"] = task / (crop.labels * crop.is_inside[..., None]).sum().clamp_min(1)
+        task = frame_loss(logits, crop.labels, weights, options.focal)
+        losses = {"task": task / (crop.labels * crop.is_inside[..., None]).sum().clamp_min(1)}
+        if crop.clips is not None and options.clip_weight:
+            losses["clip"] = clip_loss(logits.sigmoid() * crop.is_inside[..., None], crop.clips) * options.clip_weight
+        if switch is not None:
+            losses |= self.switch_losses(switch, *asked_of_switch(crop, logits.detach()))
         losses["frames_open"] = frames.detach()[crop.is_inside].mean()
         return losses
 
@@ -133,21 +144,21 @@ class Lesson(lightning.LightningModule):
         carried = tuple(part[:, order] * kept for part in parts)
         return carried if len(carried) > 1 else carried[0]
 
-    def switch_losses(self, switch: Switch, wanted: Tensor, is_inside: Tensor) -> dict[str, Tensor]:
-        """The helping loss and the two-sided budget of the frame switch, over frames inside a recording."""
+    def switch_losses(self, switch: Switch, wanted: Tensor, is_asked: Tensor, is_inside: Tensor) -> dict[str, Tensor]:
+        """The helping loss, over frames of which it is known, and the two-sided budget of the frame switch."""
         assert switch.logits is not None
         assert isinstance(self.gate, EventGate)
-        weights = torch.where(wanted > 0, self.options.switch_positive_weight, 1.0)
-        logits, hard = switch.logits[is_inside], switch.frames[is_inside]
-        help_loss = nn.functional.binary_cross_entropy_with_logits(logits, wanted[is_inside], weights[is_inside])
-        probability = logits.sigmoid()
+        weights = torch.where(wanted > 0, self.options.switch_positive_weight, 1.0) * is_asked
+        help_loss = nn.functional.binary_cross_entropy_with_logits(switch.logits, wanted, weights, reduction="sum")
+        help_loss = help_loss / is_asked.sum().clamp_min(1)
+        probability, hard = switch.logits[is_inside].sigmoid(), switch.frames[is_inside]
         ramp = min(1.0, self.global_step / max(1.0, 0.3 * self.total_steps))
         budget = ratio_loss(hard, probability, self.gate.frame_budget) * self.options.budget_weight * ramp
         return {"help": help_loss * self.options.help_weight, "budget": budget, "switch_rate": hard.detach().mean()}
 
     def training_step(self, crop: Crop, _: int) -> Tensor:
         losses = self.forward_crop(crop)
-        total = losses["task"] + losses.get("help", 0.0) + losses.get("budget", 0.0)
+        total = losses["task"] + losses.get("clip", 0.0) + losses.get("help", 0.0) + losses.get("budget", 0.0)
         self.history.append({"loss": float(total.detach()), **{k: float(v.detach()) for k, v in losses.items()}})
         return total
 
@@ -189,17 +200,30 @@ def _quiet_lightning() -> Iterator[None]:
 
 
 class _Watch(lightning.Callback):
-    """Counts steps for the progress bar, and tells the data which epoch to draw (a resumed run does not begin at 0)."""
+    """Counts steps for the progress bar, and tells the data which epoch to draw (a resumed run does not begin at 0).
 
-    def __init__(self, step: Step, crops: Crops) -> None:
-        self.step, self.crops = step, crops
+    Before the last `hard_epochs` it looks for the moments that these dwell on.
+    """
+
+    def __init__(self, step: Step, crops: Crops, line: Line, options: TrainOptions) -> None:
+        self.step, self.crops, self.line = step, crops, line
+        self.hard_from = options.max_epochs - options.hard_epochs if options.hard_epochs else None
 
     def on_load_checkpoint(self, trainer: lightning.Trainer, lesson: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
         self.crops.epoch = checkpoint["epoch"] + 1
+        self.crops.moments = checkpoint.get("moments")
         self.step.advance(checkpoint["global_step"])
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, lesson: Any) -> None:  # noqa: ARG002
+    def on_train_epoch_end(self, trainer: lightning.Trainer, lesson: Any) -> None:
         self.crops.epoch = trainer.current_epoch + 1
+        if self.crops.epoch == self.hard_from:
+            device = lesson.device
+            lesson.cpu()
+            self.crops.moments = hard_moments(self.line, self.crops.frames)
+            lesson.to(device)
+
+    def on_save_checkpoint(self, trainer: lightning.Trainer, lesson: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+        checkpoint["moments"] = self.crops.moments
 
     def on_train_batch_end(self, trainer: lightning.Trainer, lesson: Any, *_: Any) -> None:  # noqa: ARG002
         self.step.advance(note=f"loss {lesson.history[-1]['loss']:.3f}")
@@ -216,7 +240,7 @@ def teach_switch(lesson: Lesson, batches: Crops, progress: Progress) -> None:
     with progress.step("training the switch", batches.batches_per_epoch, "steps") as step:
         for crop in batches:
             switch = lesson.gate.switch(crop.glance)
-            loss = lesson.switch_losses(switch, crop.switch, crop.is_inside)["help"]
+            loss = lesson.switch_losses(switch, *asked_of_switch(crop, None))["help"]
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(parameters, options.gradient_clip)
@@ -231,10 +255,19 @@ def train_line(
     """Train gate, encoder and head, and a featurizer that has weights; returns one row of losses and rates per step.
 
     Goes on from `folder`/last.ckpt if an interrupted run left one there.
+
+    Raises:
+        UserError: if hard_epochs leaves no epoch before it.
     """
+    if options.hard_epochs and not 0 < options.hard_epochs < options.max_epochs:
+        raise UserError(
+            f"hard_epochs={options.hard_epochs} must be from 0 to below max_epochs={options.max_epochs}: what is hard "
+            "is known after an epoch at the earliest"
+        )
     lightning.seed_everything(seed, verbose=False)
     crop_frames = round(options.crop_seconds / line.grid.hop_seconds)
     batches = max(1, int(frames.lengths.sum()) // (crop_frames * options.batch_size))
+    refuse_long_clips(frames, crop_frames, line.grid.hop_seconds)
     lesson = Lesson(line, frames, options, total_steps=options.max_epochs * batches)
     dataset = Crops(
         frames, crop_frames=crop_frames, batch_size=options.batch_size, batches_per_epoch=batches, seed=seed
@@ -260,7 +293,7 @@ def train_line(
             enable_progress_bar=False,
             enable_model_summary=False,
             callbacks=[
-                _Watch(step, dataset),
+                _Watch(step, dataset, line, options),
                 ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False),
             ],
         )
@@ -273,4 +306,6 @@ def train_line(
                 raise
             raise UserError(f"{last} is damaged; delete it, and training begins again") from error
     line.cpu().eval()
+    if options.guide_steps and isinstance(line.gate, EventGate):
+        guide_switch(line, frames, options, seed=seed, progress=progress)
     return lesson.history

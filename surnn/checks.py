@@ -1,5 +1,7 @@
 """What a layer refuses, with the name, the value, the rule and the way out."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -63,7 +65,7 @@ def check_alone(switch: Switch | None, glance: Tensor | None, lengths: Tensor | 
     """Raises a ValueError if Packed input comes with what only dense frames can have."""
     if switch is not None or glance is not None or lengths is not None or backend == "reference":
         raise ValueError(
-            "Packed input has its own lengths, all its rows are open, and only the packed backend runs it; "
+            "Packed input has its own lengths, all its rows are open, and the reference does not run it; "
             "leave out switch, glance, lengths and backend, or give dense frames"
         )
 
@@ -78,11 +80,16 @@ def check_state(parts: tuple[Tensor, ...], num_parts: int, shape: tuple[int, int
         )
 
 
-def check_switch(switch: Switch, shape: tuple[int, int, int]) -> None:
-    """Raises a ValueError unless the switch fits (streams, frames, neurons of all directions), and is 0 or 1."""
-    _check("frames", switch.frames, shape[:2], switch.is_soft)
+def check_switch(
+    switch: Switch, shape: tuple[int, int, int], is_binary: Callable[[Tensor], bool] | None = None
+) -> None:
+    """Raises a ValueError unless the switch fits (streams, frames, neurons of all directions), and is 0 or 1.
+
+    is_binary: tells whether values are all 0 or 1; None: torch does.
+    """
+    _check("frames", switch.frames, shape[:2], switch.is_soft, is_binary or _is_binary)
     if switch.neurons is not None:
-        _check("neurons", switch.neurons, shape, switch.is_soft)
+        _check("neurons", switch.neurons, shape, switch.is_soft, is_binary or _is_binary)
 
 
 def check_closed_frames(closed_frames: str | Sampled, shape: tuple[int, ...], is_soft: bool, backend: str) -> None:
@@ -93,10 +100,10 @@ def check_closed_frames(closed_frames: str | Sampled, shape: tuple[int, ...], is
         if closed_frames == "confidence" and is_soft:
             raise ValueError('closed_frames="confidence" is for hard switches, and this one is soft; use "exact"')
         return
-    if backend != "packed":
+    if backend == "reference":
         raise ValueError(
-            f'closed_frames=Sampled(...) is for backend="packed", and this is "{backend}", all that a soft switch has; '
-            f'use closed_frames="exact"'
+            f'closed_frames=Sampled(...) is for backend="packed" or "event", and this is "{backend}", all that a soft '
+            f'switch has; use closed_frames="exact"'
         )
     if closed_frames.frames.shape != shape or closed_frames.frames.dtype != torch.bool:
         raise ValueError(
@@ -118,10 +125,16 @@ def check_restart(restart: Restart, bidirectional: bool) -> None:
             raise ValueError(f"{name}={value} must be at least 1 frame")
 
 
-def _check(name: str, values: Tensor, shape: tuple[int, ...], is_soft: bool) -> None:
+def _check(
+    name: str, values: Tensor, shape: tuple[int, ...], is_soft: bool, is_binary: Callable[[Tensor], bool]
+) -> None:
     if values.shape != shape:
         raise ValueError(f"switch.{name} has shape {tuple(values.shape)}; the rule for this input is {shape}")
     if is_soft and not bool(((values >= 0) & (values <= 1)).all()):
         raise ValueError(f"switch.{name} has values outside of [0, 1]; take e.g. the sigmoid of the logits")
-    if not is_soft and not bool(((values == 0) | (values == 1)).all()):
+    if not is_soft and not is_binary(values):
         raise ValueError(f"switch.{name} has values other than 0 and 1; threshold it first, e.g. with hard_step")
+
+
+def _is_binary(values: Tensor) -> bool:
+    return bool(((values == 0) | (values == 1)).all())

@@ -14,14 +14,14 @@ from surnn import checks
 from surnn.cells import Cell, State, Weights
 from surnn.estimates import confident
 from surnn.gates.step import decide
-from surnn.kernels import packed, reference
+from surnn.kernels.choice import BACKENDS, choose
 from surnn.kernels.stock import lay_end_to_end
 from surnn.layout import Restart
 from surnn.network import Network
 from surnn.results import ScanResult
 from surnn.types import Gate, Packed, Sampled, Switch
 
-Backend = Literal["auto", "packed", "reference"]
+Backend = Literal["auto", "event", "packed", "reference"]
 ClosedFrames = Literal["exact", "confidence"] | Sampled
 Hidden = Tensor | tuple[Tensor, Tensor]
 
@@ -172,15 +172,17 @@ class SuLayer(nn.Module):
             closed_frames: how the gradient of closed frames' switches is had. "exact": from their candidates, equal to
                 the dense loop's. A `Sampled` share of them: right on average, noisier, cheaper. "confidence": without
                 candidates, from whether the held output should be louder or softer; biased (H-Net, arXiv:2507.07955).
-            backend: "reference" is the plain loop over all frames; "packed" steps over open frames alone; "auto" takes
-                the latter unless the switch is soft.
+            backend: "reference" is the plain loop over all frames; "packed" steps over open frames alone, by torch's
+                kernels; "event" over open frames and open neurons, by loops for a CPU that numba compiles at first
+                use; "auto" takes the best (surnn.kernels.choice has the rules), and the result names it.
 
         Returns:
             Output and state in the type of the weights, laid out as torch does; a PackedSequence for a PackedSequence.
 
         Raises:
             ValueError: if shapes or types do not fit, switch values are not 0 or 1, or the backend cannot do what is
-                asked. The packed backend does so, too, where a second derivative or a transform of torch.func is asked.
+                asked. All but the reference do so, too, where a second derivative or a transform of torch.func is
+                asked.
         """
         options = switch, glance, first_frame, lengths, closed_frames, backend
         if torch.compiler.is_dynamo_compiling():
@@ -198,11 +200,11 @@ class SuLayer(nn.Module):
         closed_frames: ClosedFrames,
         backend: Backend,
     ) -> ScanResult[Any]:
-        if backend not in ("auto", "packed", "reference"):
-            raise ValueError(f'backend="{backend}" must be "auto", "packed" or "reference"')
+        if backend not in BACKENDS:
+            raise ValueError(f'backend="{backend}" must be one of {", ".join(BACKENDS)}')
         if isinstance(input, Packed):
             checks.check_alone(switch, glance, lengths, backend)
-            return self._forward_rows(input, hx)
+            return self._forward_rows(input, hx, backend)
         if isinstance(input, PackedSequence):
             if lengths is not None:
                 raise ValueError("a PackedSequence has its own lengths; leave lengths out")
@@ -233,36 +235,36 @@ class SuLayer(nn.Module):
         checks.check_dense(frames, self.input_size, lengths)
         if switch is None and self.gate is not None:
             switch = decide(self.gate, frames if glance is None else glance, first_frame, None, lengths)
-        if switch is not None:
-            checks.check_switch(switch, (*frames.shape[:2], self.num_directions * self.hidden_size))
-        if backend == "auto":
-            backend = "reference" if switch is not None and switch.is_soft else "packed"
-        checks.check_closed_frames(closed_frames, frames.shape[:2], switch is not None and switch.is_soft, backend)
         is_casting = torch.is_autocast_enabled(frames.device.type)
         with torch.autocast(frames.device.type, enabled=False):  # a state that is to hold exactly keeps its precision
             frames = self._own_type(frames, "input", is_casting)
+            chosen = choose(backend, frames, switch)
+            if switch is not None:
+                size = self.num_directions * self.hidden_size
+                checks.check_switch(switch, (*frames.shape[:2], size), chosen.is_binary)
+            is_soft = switch is not None and switch.is_soft
+            checks.check_closed_frames(closed_frames, frames.shape[:2], is_soft, chosen.name)
             state = self._state(hx, frames, len(frames), is_casting)
             network = self._network(len(frames), frames)
             applied = switch
             if switch is not None and closed_frames == "confidence":
                 applied = switch._replace(frames=switch.frames.detach())
-            if backend == "reference":
-                output, final = reference.scan(frames, state, network, applied, lengths)
-            else:
-                sampled = closed_frames if isinstance(closed_frames, Sampled) else None
-                output, final = packed.scan(frames, state, network, applied, lengths, sampled)
+            options = {"sampled": closed_frames} if isinstance(closed_frames, Sampled) else {}
+            output, final = chosen.scan(frames, state, network, applied, lengths, **options)
             if switch is not None and closed_frames == "confidence":
                 output = confident(output, switch.frames, lengths)
-        return ScanResult(output, final if len(final) > 1 else final[0], switch, lengths, backend)
+        return ScanResult(output, final if len(final) > 1 else final[0], switch, lengths, chosen.name)
 
-    def _forward_rows(self, rows: Packed, hx: Hidden | None) -> ScanResult[Any]:
+    def _forward_rows(self, rows: Packed, hx: Hidden | None, backend: Backend) -> ScanResult[Any]:
         checks.check_rows(rows, self.input_size)
         is_casting = torch.is_autocast_enabled(rows.data.device.type)
         with torch.autocast(rows.data.device.type, enabled=False):
             rows = rows._replace(data=self._own_type(rows.data, "Packed.data", is_casting))
             state = self._state(hx, rows.data, len(rows.lengths), is_casting)
-            output, final = packed.scan_rows(rows, state, self._network(len(rows.lengths), rows.data))
-        return ScanResult(output, final if len(final) > 1 else final[0], None, None, "packed")
+            chosen = choose(backend, rows.data, None)
+            assert chosen.scan_rows is not None  # check_alone refuses the reference
+            output, final = chosen.scan_rows(rows, state, self._network(len(rows.lengths), rows.data))
+        return ScanResult(output, final if len(final) > 1 else final[0], None, None, chosen.name)
 
     def extra_repr(self) -> str:
         usual: dict[str, Any] = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0}

@@ -9,6 +9,7 @@ from pipelines.corpora.speech_commands import SpeechCommands
 from pipelines.corpora.spoken_words import SpokenWords
 from pipelines.corpora.staged_actions import StagedActions
 from pipelines.corpora.staging import speech_spans
+from pipelines.corpora.word_clips import WordClips
 
 __all__ = [
     "DESED",
@@ -19,5 +20,6 @@ __all__ = [
     "SpeechCommands",
     "SpokenWords",
     "StagedActions",
+    "WordClips",
     "speech_spans",
 ]

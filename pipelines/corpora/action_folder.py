@@ -1,7 +1,7 @@
 """A corpus of your own clips: `ActionFolder` reads folders named after actions, Kinetics, UCF101, or an index file."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,8 @@ class ActionFolder:
         subject: a regular expression on a file's name whose first group is the subject; None: the index's column,
             UCF101's gNN where lists are given, else unknown.
         labels: the actions; any other is refused. None: every one that occurs.
-        ignored_labels: actions that are left out.
+        ignored_labels: actions that are not looked for: a clip of one of them is left out; a video in which it has
+            onset and offset stays, as one in which nothing is to be found there.
         validation_share, test_share: of the subjects (files), where a split has to be drawn.
         seed: of the drawing.
 
@@ -90,16 +91,14 @@ class ActionFolder:
         """The actions, in the order given, or by alphabet.
 
         Raises:
-            UserError: if there are none, or one that was not given.
+            UserError: if none were given, and there are none.
         """
+        if self.wanted is not None:
+            return self.wanted
         found = sorted({entry.label for entry in self._entries() if entry.label} - self.ignored_labels)
-        for label in found if self.wanted is not None else ():
-            if label not in self.wanted:  # type: ignore[operator]
-                hint = did_you_mean(label, self.wanted or ()) or "; add it to `labels`, or to `ignored_labels`"
-                raise UserError(f"{self.root} has the label {label!r}, which `labels` does not name{hint}")
         if not found:
             raise UserError(f"{self.root} holds no labelled clips; put them into folders named after their actions")
-        return self.wanted if self.wanted is not None else tuple(found)
+        return tuple(found)
 
     def prepare(self, folder: Path, *, seed: int = 0, progress: Progress | None = None) -> list[Recording]:
         """The clips with their labels, sorted by path; nothing is copied. What was left out is in `unusable`.
@@ -115,8 +114,8 @@ class ActionFolder:
         """
         del folder
         report = progress or _unwatched
-        assert self.labels
-        entries = [entry for entry in self._entries() if entry.label not in self.ignored_labels]
+        self._check_labels()
+        entries = [each for each in self._entries() if each.event or each.label not in self.ignored_labels]
         by_path: dict[Path, list[Entry]] = {}
         for entry in entries:
             by_path.setdefault(entry.path, []).append(entry)
@@ -130,7 +129,7 @@ class ActionFolder:
                 report(f"leaving out {path.name}: {probed.reason}", done, len(by_path))
                 continue
             mistakes += _past_the_end(by_path[path], probed.end_seconds)
-            recordings.append(_recording(path, by_path[path], self._subject))
+            recordings.append(_recording(path, by_path[path], self._subject, self.ignored_labels))
             report("reading clips", done, len(by_path))
         if mistakes:
             raise TableError("\n".join(mistakes[:10] + ([f"and {len(mistakes) - 10} more"] if mistakes[10:] else [])))
@@ -146,6 +145,14 @@ class ActionFolder:
         return (
             f"Trained on clips in {self.root.name}, labelled {', '.join(self.labels)}. {self._drawn}{left_out}".strip()
         )
+
+    def _check_labels(self) -> None:
+        """Refuse a label that is neither looked for nor ignored."""
+        labels = self.labels
+        for label in sorted({entry.label for entry in self._entries() if entry.label} - self.ignored_labels):
+            if label not in labels:
+                hint = did_you_mean(label, labels) or "; add it to `labels`, or to `ignored_labels`"
+                raise UserError(f"{self.root} has the label {label!r}, which `labels` does not name{hint}")
 
     def _entries(self) -> list[Entry]:
         if self._read is None:
@@ -208,7 +215,9 @@ def _draw(
         yield from ((recording, split) for unit in taken for recording in unit)
 
 
-def _recording(path: Path, entries: Sequence[Entry], subject: re.Pattern[str] | None) -> Recording:
+def _recording(
+    path: Path, entries: Sequence[Entry], subject: re.Pattern[str] | None, ignored: Collection[str]
+) -> Recording:
     facts = [{entry.split for entry in entries}, {entry.group for entry in entries}, {entry.kind for entry in entries}]
     for name, values in zip(("split", "group", "kind"), facts, strict=True):
         if len(values) > 1:
@@ -223,9 +232,10 @@ def _recording(path: Path, entries: Sequence[Entry], subject: re.Pattern[str] | 
                 f"{path}: subject={subject.pattern!r} does not match its name; every clip must tell its subject"
             )
         group = match.group(1)
-    events = sorted((entry.event for entry in entries if entry.event is not None), key=lambda event: event[:3])
+    timed = [entry.event for entry in entries if entry.event is not None]
+    events = sorted((event for event in timed if event.label not in ignored), key=lambda event: event[:3])
     whole = tuple(dict.fromkeys(entry.label for entry in entries if entry.event is None and entry.label))
-    if whole and events:
+    if whole and timed:
         raise UserError(f"{path}: some of its rows have onset and offset, others have not; give all of them, or none")
     return Recording(path, tuple(events), whole or None, () if whole else None, split, group, kind)
 

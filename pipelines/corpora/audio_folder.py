@@ -7,6 +7,7 @@ from featurizers.media import MediaError, open_audio
 from pipelines.corpora.table_formats import Mistakes
 from pipelines.corpora.tables import Row
 from pipelines.errors import UserError
+from pipelines.events import Recording
 from pipelines.yaml_text import did_you_mean
 
 NO_MEDIA = {".txt", ".tsv", ".csv", ".parquet", ".json", ".jams", ".xml", ".yaml"}
@@ -74,6 +75,12 @@ class Lengths:
             )
             return row
         return row._replace(event=row.event._replace(offset_seconds=min(end, row.event.offset_seconds)))
+
+    def end_of(self, recording: Recording) -> float:
+        """Where a recording ends on the media clock, as its header or, if it does not tell, its last sample says."""
+        with open_audio(recording.source, ANY_RATE_HZ) as stream:
+            claimed = stream.duration_seconds
+            return _decoded_end(recording.source) if claimed is None else stream.start_seconds + claimed
 
     def _end(self, path: Path, row: Row, mistakes: Mistakes) -> float | None:
         """Where a recording ends by its header; None: it does not tell, or cannot be read (a mistake is noted)."""

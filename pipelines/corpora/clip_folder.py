@@ -104,6 +104,7 @@ class ClipFolder:
             UserError: if a label has no clip, or there is none.
         """
         found = {clip.label for clip in self._found()} - {""}
+        found |= {event.label for clip in self._found() for event in clip.events or ()}
         if self.wanted is None:
             if not found - self.negatives:
                 raise UserError(f"{self.table or self.audio} names no class; {', '.join(self.negatives)} are none")
@@ -113,6 +114,11 @@ class ClipFolder:
                 hint = did_you_mean(label, found) or f"; there are {', '.join(sorted(found))}"
                 raise UserError(f"labels names {label!r}, of which there is no clip in {self.audio}{hint}")
         return tuple(self.wanted)
+
+    @property
+    def has_times(self) -> bool:
+        """Whether the table says where in the clips the sounds are."""
+        return any(clip.events is not None for clip in self._found())
 
     def prepare(
         self, folder: Path, *, seed: int = 0, progress: Callable[[str, int, int], None] | None = None

@@ -3,10 +3,12 @@
 import fnmatch
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from pipelines.corpora.audio_folder import AudioFolder, Lengths
 from pipelines.corpora.table_formats import Format, Mistakes
-from pipelines.corpora.tables import Row, Table, read_table
+from pipelines.corpora.tables import Row, Table, read_table, renamed
+from pipelines.corpora.time_shares import checked_shares, cut_in_time
 from pipelines.corpora.verdicts import is_judged, is_true, reviewed
 from pipelines.errors import UserError
 from pipelines.events import Recording
@@ -26,19 +28,23 @@ class EventTable:
 
     Splits come, in this order, from `splits`, from a column "split", or from a folder named train, validation or test
     (also val, valid, dev, eval) on the recording's path. They are never drawn: recordings of one session or individual
-    would end up on both sides. No group may be in two splits.
+    would end up on both sides. No group may be in two splits. Where there is but one recording of a kind,
+    `time_shares` cuts each in time instead; figures then say nothing of other sessions.
 
     Args:
         audio: the folder of the recordings. A table names them by path from there, or by name with or without suffix.
-        tables: files, or patterns such as "labels/*.txt".
+        tables: files, or patterns such as "labels/*.txt"; what is not found from here is looked for in `audio`.
         format: dcase, raven, audacity, csv or parquet; None: by each table's name and first line.
         columns: column -> its title, such as {onset_seconds: Begin, label: Species}; the others are known by title.
         separator: of the columns; None: a comma in .csv, a tab elsewhere.
         labels: what is looked for; a table with any other label is refused. None: every label that occurs.
         ignored_labels: labels whose events are left out.
+        renamed_labels: label in the tables -> label that it counts as; "*": every label that is not named.
         files: a table with a row for each recording (file, and if known split, group, kind); all of them are taken as
             annotated, those that no other table names as without events. None: those named in the tables.
         splits: split -> folders, files or patterns, or a text file with one of these per line (@list.txt).
+        time_shares: split -> share of each recording, in order of time, adding up to 1; a cut within an event moves to
+            its end. Instead of `splits`.
         labelled_spans: a table of file, onset and offset: where annotation is complete; None: everywhere.
         cut_seconds: times at most so far past a recording's end are cut back to it; others are refused.
 
@@ -56,8 +62,10 @@ class EventTable:
         separator: str | None = None,
         labels: list[str] | None = None,
         ignored_labels: list[str] | None = None,
+        renamed_labels: dict[str, str] | None = None,
         files: str | None = None,
         splits: dict[str, list[str]] | None = None,
+        time_shares: dict[str, float] | None = None,
         labelled_spans: str | None = None,
         cut_seconds: float = 0.1,
     ) -> None:
@@ -69,7 +77,9 @@ class EventTable:
         self.format, self.columns, self.separator = format, columns, separator
         self.wanted = None if labels is None else tuple(labels)
         self.ignored_labels = frozenset(ignored_labels or ())
+        self.renamed_labels = renamed_labels or {}
         self.files, self.splits, self.labelled_spans = files, splits, labelled_spans
+        self.time_shares = None if time_shares is None else checked_shares(time_shares, splits)
         self.cut_seconds = cut_seconds
         self._read: list[Table] | None = None
 
@@ -78,12 +88,11 @@ class EventTable:
         """What is looked for, in the order given, or by alphabet.
 
         Raises:
-            TableError: if a table is wrong, or has a label that was not given.
+            TableError: if they are not given, and a table is wrong.
         """
-        tables = self._tables()
         if self.wanted is not None:
             return self.wanted
-        found = {label for table in tables for row in table.rows if is_true(row) for label in labels_of(row)}
+        found = {label for table in self._tables() for row in table.rows if is_true(row) for label in labels_of(row)}
         return tuple(sorted(found - self.ignored_labels))
 
     def prepare(
@@ -104,13 +113,15 @@ class EventTable:
         audio = AudioFolder(self.audio)
         lengths = Lengths(self.cut_seconds, progress)
         rows = _found(tables, audio, lengths.checked)
-        listed = _found([read_table(self.files, of="files")] if self.files else [], audio)
-        spans = _found([read_table(self.labelled_spans, of="spans")] if self.labelled_spans else [], audio)
+        listed = _found(self._tables_of(self.files, "files"), audio)
+        spans = _found(self._tables_of(self.labelled_spans, "spans"), audio)
         recordings = [
             self._recording(path, rows.get(path, []), listed.get(path, []), spans.get(path, []))
             for path in sorted({*rows, *listed})
             if path in listed or path in spans or any(is_judged(row) or row.verdict is None for row in rows[path])
         ]
+        if self.time_shares is not None:
+            return [part for each in recordings for part in cut_in_time(each, lengths.end_of(each), self.time_shares)]
         refuse_shared_groups(recordings)
         return recordings
 
@@ -126,12 +137,33 @@ class EventTable:
 
     def _tables(self) -> list[Table]:
         if self._read is None:
-            paths = [path for pattern in self.tables for path in _matching(pattern)]
-            read = [read_table(p, self.format, columns=self.columns, separator=self.separator) for p in paths]
+            paths = [path for pattern in self.tables for path in self._matching(pattern)]
+            read = [
+                renamed(read_table(p, self.format, columns=self.columns, separator=self.separator), self.renamed_labels)
+                for p in paths
+            ]
             for table in read:
                 self._refuse_unknown_labels(table)
             self._read = read
         return self._read
+
+    def _tables_of(self, pattern: str | None, of: Literal["files", "spans"]) -> list[Table]:
+        return [read_table(path, of=of) for path in self._matching(pattern)] if pattern else []
+
+    def _matching(self, pattern: str) -> list[Path]:
+        """The files that a path or pattern names, from here or else from the folder of the recordings.
+
+        Raises:
+            UserError: if there is none.
+        """
+        for path in (Path(pattern), self.audio / pattern):
+            below = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
+            if found := [path] if path.is_file() else sorted(match for match in below if match.is_file()):
+                return found
+        raise UserError(
+            f"{pattern!r} names a table, and there is no such file, here or in {self.audio}; give a path, or a pattern "
+            "such as labels/*.txt"
+        )
 
     def _refuse_unknown_labels(self, table: Table) -> None:
         if self.wanted is None:
@@ -174,6 +206,8 @@ class EventTable:
         )
 
     def _split(self, path: Path, told: str) -> str:
+        if self.time_shares is not None:
+            return ""  # each of its parts has one
         place = path.relative_to(self.audio).as_posix()
         if self.splits is not None:
             found = [
@@ -232,22 +266,6 @@ def refuse_shared_groups(recordings: Iterable[Recording]) -> None:
                 f"the group {recording.group!r} is in two splits: {first.source} in {first.split}, {recording.source} "
                 f"in {recording.split}; what a group shares would be known from training; move one of them"
             )
-
-
-def _matching(pattern: str) -> list[Path]:
-    """The tables that a path or pattern names.
-
-    Raises:
-        UserError: if there is none.
-    """
-    path = Path(pattern)
-    below = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
-    found = [path] if path.is_file() else sorted(match for match in below if match.is_file())
-    if not found:
-        raise UserError(
-            f"tables names {pattern!r}, and there is no such file; a table or a pattern such as labels/*.txt"
-        )
-    return found
 
 
 def _listed(patterns: Iterable[str]) -> Iterable[str]:

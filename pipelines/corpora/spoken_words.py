@@ -25,7 +25,7 @@ class SpokenWords:
 
     Kinds of stream: "talkative" (other speech half of the time, keywords 6 %), "quiet" (speech a tenth of the
     time, keywords 2.5 %), "sparse" (all speech together at most 1 %), "practice" (keywords a quarter of the time; for
-    training only).
+    training only), "dry" (as dense, without rooms and unsteady noise; see `WordClips`).
 
     Args:
         words: the keywords, in English; they are the labels.

@@ -11,7 +11,7 @@ import numpy as np
 
 from featurizers.media import write_audio
 from pipelines.corpora.acoustics import RATE_HZ, Samples, room_response
-from pipelines.corpora.streams import KINDS, Placed, Stream, compose
+from pipelines.corpora.streams import KINDS, Placed, Stream, Takes, compose
 from pipelines.corpora.texts import Lexicon
 from pipelines.corpora.utterances import SPLITS, Stock, num_chunks, speak_chunk
 from pipelines.corpora.workers import Workers
@@ -44,6 +44,7 @@ class Plan(NamedTuple):
     Args:
         folder: where it is staged.
         chunks: how many chunks of things said each split draws from.
+        open_stock: folder of the chunks, split and number of chunks -> what is mixed.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class Plan(NamedTuple):
     chunks: dict[str, int]
     stream_samples: int
     seed: int
+    open_stock: Callable[[Path, str, int], Takes] = Stock
 
 
 def stage(
@@ -64,6 +66,7 @@ def stage(
     seed: int,
     num_workers: int,
     progress: Callable[[str, int, int], None],
+    open_stock: Callable[[Path, str, int], Takes] = Stock,
 ) -> None:
     """Speak, mix and write a corpus; what an interrupted run has left in the folder is kept and continued."""
     stock, parts = folder / "stock", folder / "parts"
@@ -74,7 +77,7 @@ def stage(
     chunks = {split: num_chunks(sum(of_kind.values())) for split, of_kind in hours.items() if sum(of_kind.values()) > 0}
     to_say = [(split, chunk) for split, number in chunks.items() for chunk in range(number)]
     jobs = _jobs(hours, stream_seconds)
-    plan = Plan(folder, words, lexicon, chunks, round(stream_seconds * RATE_HZ), seed)
+    plan = Plan(folder, words, lexicon, chunks, round(stream_seconds * RATE_HZ), seed, open_stock)
     unsaid = [(split, chunk) for split, chunk in to_say if not (stock / f"{split}-{chunk:03d}.json").exists()]
     unmixed = [job for job in jobs if not (parts / f"{job.name}.json").exists()]
     with Workers(num_workers, _begin, plan) as workers:
@@ -132,7 +135,7 @@ class _Shared:
     """What a worker process holds between jobs: the plan, and per split the things said and the rooms."""
 
     plan: Plan
-    stocks: dict[str, Stock]
+    stocks: dict[str, Takes]
     rooms: dict[str, list[Samples]]
 
 
@@ -148,7 +151,7 @@ def _speak(split_and_chunk: tuple[str, int]) -> None:
 def _mix(job: Job) -> None:
     plan, split = _Shared.plan, SPLITS.index(job.split)
     if job.split not in _Shared.stocks:
-        _Shared.stocks[job.split] = Stock(plan.folder / "stock", job.split, plan.chunks[job.split])
+        _Shared.stocks[job.split] = plan.open_stock(plan.folder / "stock", job.split, plan.chunks[job.split])
         generator = np.random.default_rng([plan.seed, split, 1])
         _Shared.rooms[job.split] = [room_response(generator) for _ in range(NUM_ROOMS)]
     generator = np.random.default_rng([plan.seed, split, 2, list(KINDS).index(job.kind), job.number])

@@ -1,6 +1,6 @@
 """Long streams of speech and noise with known keywords: `compose` mixes one from a stock of takes."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import soxr  # type: ignore[import-untyped]
@@ -17,7 +17,7 @@ from pipelines.corpora.acoustics import (
     telephone_band,
 )
 from pipelines.corpora.noises import UNSTEADY, coloured_noise
-from pipelines.corpora.utterances import Stock, Take
+from pipelines.corpora.utterances import Take
 
 NOISE_FRAME_SAMPLES = 1600
 AROUND_SAMPLES = 3200
@@ -34,6 +34,7 @@ class Kind(NamedTuple):
         sentence_share: of other speech, how many items are running sentences; the others are single words.
         babble: whether several voices at once are among the noises.
         near_misses: whether half of the single words are like a keyword, some of them invented: for teaching only.
+        rooms: whether voices sound in rooms.
     """
 
     keyword_share: float
@@ -43,6 +44,7 @@ class Kind(NamedTuple):
     sentence_share: float
     babble: bool
     near_misses: bool = False
+    rooms: bool = True
 
 
 KINDS = {
@@ -50,7 +52,21 @@ KINDS = {
     "talkative": Kind(0.058, 0.50, 0.42, (0.0, 20.0), 0.65, True),
     "quiet": Kind(0.027, 0.07, 0.35, (0.0, 20.0), 0.5, False),
     "sparse": Kind(0.004, 0.004, 0.35, (0.0, 20.0), 0.0, False),
+    "dry": Kind(0.30, 0.10, 0.0, (25.0, 70.0), 0.25, False, near_misses=True, rooms=False),
 }
+DRY_ROOM = np.ones(1, dtype=np.float32)
+
+
+class Takes(Protocol):
+    """Things said that can be mixed: all of them by sort, keywords by label, sentences by voice."""
+
+    by_sort: dict[str, list[Take]]
+    keywords_by_label: dict[str, list[Take]]
+    sentences_of: dict[str, list[Take]]
+
+    def samples(self, take: Take) -> Samples:
+        """(length,) float32 at 16 kHz."""
+        ...
 
 
 class Placed(NamedTuple):
@@ -82,12 +98,13 @@ class Stream(NamedTuple):
     noise_share: float
 
 
-def compose(generator: np.random.Generator, kind: Kind, stock: Stock, rooms: list[Samples], num_samples: int) -> Stream:
+def compose(generator: np.random.Generator, kind: Kind, stock: Takes, rooms: list[Samples], num_samples: int) -> Stream:
     """Mix a stream; the same generator state, kind, stock and rooms give the same samples."""
     microphone = [equaliser(generator, 5.0)]
     if generator.random() < 0.25:
         microphone.append(telephone_band(generator))
     placed = _place(generator, _choose(generator, kind, stock, num_samples), kind, num_samples)
+    rooms = rooms if kind.rooms else [DRY_ROOM]
     noise, noise_share = _noise(generator, kind, stock, placed, num_samples)
     noise = apply_filter(np.concatenate(microphone), noise)
     chains = {take.variant: _chain(generator, rooms, microphone) for take in (item.take for item in placed)}
@@ -105,7 +122,7 @@ def compose(generator: np.random.Generator, kind: Kind, stock: Stock, rooms: lis
     return Stream(speech * gain, noise * gain, tuple(placed), noise_share)
 
 
-def _choose(generator: np.random.Generator, kind: Kind, stock: Stock, num_samples: int) -> list[tuple[Take, float]]:
+def _choose(generator: np.random.Generator, kind: Kind, stock: Takes, num_samples: int) -> list[tuple[Take, float]]:
     """Takes and their speeds, such that neither keywords nor other speech exceed their shares."""
     labels = sorted(stock.keywords_by_label)
     keywords_left, speech_left = kind.keyword_share * num_samples, kind.speech_share * num_samples
@@ -199,7 +216,7 @@ def _add_at_ratio(speech: Samples, noise: Samples, item: Placed, sound: Samples)
 
 
 def _noise(
-    generator: np.random.Generator, kind: Kind, stock: Stock, placed: list[Placed], num_samples: int
+    generator: np.random.Generator, kind: Kind, stock: Takes, placed: list[Placed], num_samples: int
 ) -> tuple[Samples, float]:
     """Steady noise of unit power, with unsteady ones over it until they cover the wanted share of time."""
     noise = coloured_noise(generator, num_samples)
@@ -226,7 +243,7 @@ def _noise(
     return noise, float(is_covered[is_free].mean())
 
 
-def babble(generator: np.random.Generator, num_samples: int, stock: Stock) -> Samples:
+def babble(generator: np.random.Generator, num_samples: int, stock: Takes) -> Samples:
     """Four to seven voices of the split at once, of unit power: a crowd, no word of which is a keyword."""
     sound = np.zeros(num_samples, dtype=np.float32)
     takes = stock.by_sort["sentence"]

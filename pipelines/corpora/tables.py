@@ -116,6 +116,26 @@ def read_table(
     return Table(path, tuple(rows), chosen)
 
 
+def renamed(table: Table, names: Mapping[str, str]) -> Table:
+    """The table with labels taken for others.
+
+    Args:
+        names: label in the table -> label that it counts as; "*" stands for every label that is not named.
+    """
+
+    def name_of(label: str) -> str:
+        return names.get(label, names.get("*", label))
+
+    def of(row: Row) -> Row:
+        clip = row.clip_labels
+        return row._replace(
+            event=row.event and row.event._replace(label=name_of(row.event.label)),
+            clip_labels=None if clip is None else tuple(dict.fromkeys(map(name_of, clip))),
+        )
+
+    return table._replace(rows=tuple(map(of, table.rows))) if names else table
+
+
 def _row(line: int, cells: Mapping[str, Cell], stem: str, mistakes: Mistakes) -> Row | None:
     file = _word(cells.get("file", stem))
     if not file:

@@ -175,7 +175,8 @@ class Lexicon:
     """
 
     def __init__(self, keywords: Sequence[str], synthesiser: Synthesiser) -> None:
-        check_spelling(keywords)
+        if keywords:
+            check_spelling(keywords)
         invented = {word for keyword in keywords for word in near_misses(keyword.lower())}.difference(vocabulary())
         everything = (*vocabulary(), *sorted(invented))
         sounds = []

@@ -92,9 +92,8 @@ def _plan(generator: np.random.Generator, split: str, words: tuple[str, ...], le
     """What to say in a chunk, by whom and how; voices and keywords take turns in random order."""
     everyone = voices(split)
     variants = sorted({voice.variant for voice in everyone})
-    sorts = (
-        ["keyword"] * NUM_KEYWORDS + ["carrier"] * NUM_CARRIERS + ["word"] * NUM_WORDS + ["sentence"] * NUM_SENTENCES
-    )
+    sorts = ["keyword"] * NUM_KEYWORDS + ["carrier"] * NUM_CARRIERS if words else []
+    sorts += ["word"] * NUM_WORDS + ["sentence"] * NUM_SENTENCES
     look_alikes = (*lexicon.confusable, *lexicon.invented)
     if split == "train" and look_alikes:
         sorts += ["near miss"] * NUM_NEAR_MISSES
@@ -103,7 +102,8 @@ def _plan(generator: np.random.Generator, split: str, words: tuple[str, ...], le
         for _ in range(1 + len(sorts) // len(variants))
         for place in generator.permutation(len(variants))
     ]
-    labels = [words[place] for _ in range(1 + 120 // len(words)) for place in generator.permutation(len(words))]
+    rounds = range(1 + 120 // len(words)) if words else ()
+    labels = [words[place] for _ in rounds for place in generator.permutation(len(words))]
     plans = []
     for number, sort in enumerate(sorts):
         label, character = "", 0
@@ -184,7 +184,7 @@ class Stock:
             if take.sort == "sentence":
                 self.sentences_of.setdefault(take.variant, []).append(take)
         self.keywords_by_label: dict[str, list[Take]] = {}
-        for take in self.by_sort["keyword"] + self.by_sort.get("carrier", []):
+        for take in self.by_sort.get("keyword", []) + self.by_sort.get("carrier", []):
             self.keywords_by_label.setdefault(take.label, []).append(take)
 
     def samples(self, take: Take) -> Samples:

@@ -26,7 +26,16 @@ from pipelines.metrics.psds import (
 )
 from pipelines.metrics.psds_counts import PSDS1, PSDS2, PsdsVariant
 from pipelines.metrics.sheet import RecordingResult, ScoreSheet, score_sheet
-from pipelines.metrics.sound import event_counts, f1_macro, f1_micro, segment_counts, sound_metrics, stray_counts
+from pipelines.metrics.sound import (
+    event_counts,
+    f1_macro,
+    f1_micro,
+    frame_error,
+    segment_counts,
+    sound_metrics,
+    stray_counts,
+    wrong_time,
+)
 from pipelines.metrics.work import WorkCounts, work_metrics
 
 __all__ = [
@@ -46,6 +55,7 @@ __all__ = [
     "event_counts",
     "f1_macro",
     "f1_micro",
+    "frame_error",
     "keyword_metrics",
     "match_detections",
     "operating_curve",
@@ -64,4 +74,5 @@ __all__ = [
     "stray_counts",
     "thresholds_for",
     "work_metrics",
+    "wrong_time",
 ]

@@ -45,8 +45,8 @@ def bootstrap_interval(
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
-    values = np.array([statistic(sheet, weights) for weights in _draws(len(sheet.units), resamples, seed)])
-    return Interval(statistic(sheet, np.ones(len(sheet.units))), *_percentiles(values, level))
+    values = np.array([statistic(sheet, weights) for weights in resampled_units(len(sheet.units), resamples, seed)])
+    return Interval(statistic(sheet, np.ones(len(sheet.units))), *percentiles(values, level))
 
 
 def paired_bootstrap(
@@ -73,17 +73,18 @@ def paired_bootstrap(
         reference = statistic(b, weights)
         return (statistic(a, weights) - reference) / reference if reference else float("nan")
 
-    values = np.array([difference(weights) for weights in _draws(len(a.units), resamples, seed)])
-    return Interval(difference(np.ones(len(a.units))), *_percentiles(values, level))
+    values = np.array([difference(weights) for weights in resampled_units(len(a.units), resamples, seed)])
+    return Interval(difference(np.ones(len(a.units))), *percentiles(values, level))
 
 
-def _draws(num_units: int, resamples: int, seed: int) -> Iterable[Floats]:
+def resampled_units(num_units: int, resamples: int, seed: int) -> Iterable[Floats]:
     """How often each unit is drawn, in each resample."""
     shares = np.full(num_units, 1 / num_units)
     return np.random.default_rng(seed).multinomial(num_units, shares, size=resamples if num_units > 1 else 0) * 1.0
 
 
-def _percentiles(values: Floats, level: float) -> tuple[float, float]:
+def percentiles(values: Floats, level: float) -> tuple[float, float]:
+    """The limits that this share of the defined values lies between; NaN if none is defined."""
     defined = values[~np.isnan(values)]
     if not len(defined):
         return float("nan"), float("nan")

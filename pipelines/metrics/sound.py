@@ -1,13 +1,16 @@
 """Sound events found and missed, by the field's own rules, as flat keys: over all recordings and again per kind.
 
-Two ways to count hits beside PSDS (psds.py): by event, with a tolerance for onset and offset, and by second. Source:
-Mesaros, Heittola, Virtanen, Metrics for Polyphonic Sound Event Detection, Applied Sciences 6(6), 2016.
+Two ways to count hits beside PSDS (psds.py): by event, with a tolerance for onset and offset, and by second; and the
+share of time that is labelled wrong, which students of birdsong call frame error.
+Sources: Mesaros, Heittola, Virtanen, Metrics for Polyphonic Sound Event Detection, Applied Sciences 6(6), 2016; Cohen
+et al., Automated annotation of birdsong with a neural network that segments spectrograms, eLife 11, 2022.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array  # type: ignore[import-untyped]
 from scipy.sparse.csgraph import maximum_bipartite_matching  # type: ignore[import-untyped]
 
@@ -112,6 +115,55 @@ def stray_counts(per_recording: Sequence[RecordingResult], labels: Sequence[str]
     return _counted(per_recording, labels, count)
 
 
+class TimeSheet(NamedTuple):
+    """U units: how long what was found differs from what is there.
+
+    Args:
+        wrong_hours: (U,) time in which the set of labels found is not the set of labels there.
+        num_events: (U, L) true events.
+        hours: (U,) length of each unit.
+    """
+
+    wrong_hours: Floats
+    num_events: Floats
+    hours: Floats
+    labels: tuple[str, ...]
+    units: tuple[str, ...]
+
+
+def wrong_time(per_recording: Sequence[RecordingResult], labels: Sequence[str]) -> TimeSheet:
+    """Time in which any label is found and not there, or there and not found: the limit of small frames.
+
+    Raises:
+        ValueError: if there is no recording or no label.
+    """
+    sheet = _counted(per_recording, labels, lambda detected, truth: (len(truth), len(detected), 0))
+    wrong, place = np.zeros(len(sheet.units)), {unit: index for index, unit in enumerate(sheet.units)}
+    for recording in per_recording:
+        detected, truth = _spans(recording.detected), _spans(recording.truth)
+        pairs = [(detected.get(label, _NONE), truth.get(label, _NONE)) for label in labels]
+        edges = np.unique(np.concatenate([spans.ravel() for pair in pairs for spans in pair]))
+        differs = np.zeros(len(edges), dtype=bool)
+        for found, there in pairs:
+            differs |= _covered(found, edges) != _covered(there, edges)
+        wrong[place[recording.group or recording.name]] += float(np.diff(edges)[differs[:-1]].sum()) / 3.6e9
+    return TimeSheet(wrong, sheet.num_events, sheet.hours, sheet.labels, sheet.units)
+
+
+def _covered(spans: Ints, edges: Ints) -> NDArray[np.bool_]:
+    """Whether any of the spans holds the stretch that begins at each of the edges, all of theirs among them."""
+    steps = np.zeros(len(edges), dtype=np.int64)
+    np.add.at(steps, np.searchsorted(edges, spans[:, 0]), 1)
+    np.add.at(steps, np.searchsorted(edges, spans[:, 1]), -1)
+    covered: NDArray[np.bool_] = np.cumsum(steps) > 0
+    return covered
+
+
+def frame_error(sheet: TimeSheet, weights: Floats) -> float:
+    """Share of the time that is wrong. A `Statistic`."""
+    return ratio(float(weights @ sheet.wrong_hours), float(weights @ sheet.hours))
+
+
 def f1_micro(sheet: CountSheet, weights: Floats) -> float:
     """F1 of all labels together, 2 hits / (true + detected): a label counts by how often it occurs. A `Statistic`."""
     hits, events, detected = (
@@ -181,6 +233,7 @@ def _count_figures(
         figures |= _interval(f"{name}_macro", f1_macro, sheet, resamples, seed)
         for column, label in enumerate(labels):
             figures[f"{name}/{label}"] = f1_micro(_of_label(sheet, column), np.ones(len(sheet.units)))
+    figures |= _interval("frame_error", frame_error, wrong_time(per_recording, labels), resamples, seed)
     hits = float(events.num_hits.sum())
     figures[f"event_precision_{collar}_micro"] = ratio(hits, num_detected)
     figures[f"event_recall_{collar}_micro"] = ratio(hits, figures["num_events"])

@@ -1,12 +1,9 @@
 """Actions in video: the class of a trimmed clip, and when which action happens in a long recording."""
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from featurizers import Grid
@@ -15,18 +12,29 @@ from ..events import Event, Recording
 from ..heads import Held, scores_at
 from ..labelled import labelled_part, labelled_seconds, true_events
 from ..line import Track
-from ..metrics.actions import action_figures, f1_by_label, map_change
-from ..metrics.clips import ClipSheet, clip_changes, clip_figures, clip_sheet, confusion, mean_class_accuracy
+from ..metrics.actions import action_figures, map_change
+from ..metrics.clips import clip_changes, clip_figures
 from ..metrics.matching import Floats, match_detections
 from ..metrics.sheet import RecordingResult, scopes
-from ..metrics.temporal_iou import IOUS, detection_sheet, iou_counts, mean_precisions
+from ..metrics.temporal_iou import IOUS
 from ..recipe import EvaluateOptions
 from ..span_candidates import span_candidates
-from ..spans import SpanDecision, decode_spans, tune_spans
+from ..spans import decode_spans
+from .action_tuning import (
+    ActionDecision,
+    Tuning,
+    clip_label,
+    clip_rows,
+    clip_shares,
+    clip_sheet_of,
+    long_rows,
+    pooled_scores,
+    tuned_decisions,
+    whole_clip,
+)
 from .contract import Judged, Moment, Targets
 from .sounds import SoundEventDetection
 
-CLIP_SHARES = (1.0, 0.5, 0.25, 0.125, 0.0)  # of a clip's frames; 0: the best frame alone
 DENSE_FIGURES = (
     "map_mean",
     *(f"map_at_iou_{iou:g}" for iou in IOUS),
@@ -39,35 +47,6 @@ DENSE_FIGURES = (
     "clip_mean_class_accuracy",
     "num_clips_unanswered",
 )
-
-
-class ActionDecision(NamedTuple):
-    """When a label counts as found in a long recording, and how much of a trimmed clip speaks for it.
-
-    Args:
-        open_at, close_at, median_frames, min_seconds, merge_seconds: see pipelines.spans.SpanDecision.
-        clip_share: a clip's score for the label is the mean probability of this share of its frames, the best ones;
-            0: of the best frame alone.
-    """
-
-    open_at: float = 0.5
-    close_at: float = 0.5
-    median_frames: int = 1
-    min_seconds: float = 0.0
-    merge_seconds: float = 0.0
-    clip_share: float = 0.5
-
-    @property
-    def span(self) -> SpanDecision:
-        """What concerns long recordings."""
-        return SpanDecision(*self[:5])
-
-
-class Tuning(NamedTuple):
-    """What the validation split decided, for the switch and for everything open."""
-
-    decisions: dict[str, ActionDecision]
-    dense_decisions: dict[str, ActionDecision]
 
 
 class ActionRecognition:
@@ -152,7 +131,7 @@ class ActionRecognition:
 
     def clip_scores(self, track: Track, labels: Sequence[str], decisions: Mapping[str, ActionDecision]) -> Floats:
         """One score per label, (C,) in [0, 1], for a recording taken as a trimmed clip; all 0 if nothing was open."""
-        return pooled_scores(track, [decisions[label].clip_share for label in labels])
+        return pooled_scores(track, clip_shares(decisions, labels))
 
     def tune(
         self,
@@ -160,33 +139,24 @@ class ActionRecognition:
         dense_tracks: Sequence[Track],
         recordings: Sequence[Recording],
         labels: Sequence[str],
-        options: EvaluateOptions,  # noqa: ARG002 (F1 is made large, not recall at a rate of false alarms)
+        options: EvaluateOptions,
     ) -> Tuning:
-        """Thresholds, filter and lengths with the highest F1 of each label; the clip share with the most clips right.
+        """Thresholds that keep to the rate of false alarms, filter and lengths of each label; the clip share.
 
-        Where there are only clips, each counts as a recording with one event from its start to its end.
+        See pipelines.tasks.action_tuning.
         """
-        return Tuning(*(self._tuned(side, recordings, labels) for side in (tracks, dense_tracks)))
-
-    def _tuned(
-        self, tracks: Sequence[Track], recordings: Sequence[Recording], labels: Sequence[str]
-    ) -> dict[str, ActionDecision]:
-        long, clips = long_rows(recordings), clip_rows(recordings, labels)
-        decisions = dict.fromkeys(labels, ActionDecision())
-        if long or clips:
-            heard = [labelled_part(tracks[row], recordings[row]) for row in long or clips]
-            truths = [true_events(recordings[row], labels) for row in long]
-            if not long:
-                truths = [[_whole(tracks[row], _clip_label(recordings[row]))] for row in clips]
-            counts = functools.partial(iou_counts, least_iou=self.least_iou)
-            spans = tune_spans(heard, truths, labels, counts=counts).decisions
-            decisions = {label: ActionDecision(*spans[label]) for label in labels}
-        if clips:
-            shares = {share: dict.fromkeys(labels, ActionDecision(clip_share=share)) for share in CLIP_SHARES}
-            sheets = {s: self._clip_sheet(tracks, recordings, labels, clips, each) for s, each in shares.items()}
-            best = max(CLIP_SHARES, key=lambda s: mean_class_accuracy(sheets[s], np.ones(len(clips))))
-            decisions = {label: each._replace(clip_share=best) for label, each in decisions.items()}
-        return decisions
+        own, dense = (
+            tuned_decisions(
+                side,
+                recordings,
+                labels,
+                least_iou=self.least_iou,
+                tolerance_seconds=self.tolerance_seconds,
+                false_alarms_per_hour=options.false_alarms_per_hour,
+            )
+            for side in (tracks, dense_tracks)
+        )
+        return Tuning(own, dense)
 
     def metrics(self, judged: Judged) -> dict[str, float]:
         """mAP, F1, recall and false alarms of long recordings, accuracy of clips, the dense twin's beside them.
@@ -214,7 +184,10 @@ class ActionRecognition:
                 pairs = [[each[place] for place in here] for each in (ranked, dense_ranked)]
                 figures |= map_change(pairs[0], pairs[1], labels)
             if shown := [row for row in clips if row in rows]:
-                sheets = [self._clip_sheet(tracks, recordings, labels, shown, each) for tracks, each in (side, dense)]
+                sheets = [
+                    clip_sheet_of(tracks, recordings, labels, shown, clip_shares(each, labels))
+                    for tracks, each in (side, dense)
+                ]
                 figures |= clip_figures(sheets[0]) | clip_changes(sheets[0], sheets[1])
                 beside |= clip_figures(sheets[1])
             for name in DENSE_FIGURES:
@@ -250,22 +223,6 @@ class ActionRecognition:
             )
             for row, part in _long_parts(judged, tracks)
         ]
-
-    def _clip_sheet(
-        self,
-        tracks: Sequence[Track],
-        recordings: Sequence[Recording],
-        labels: Sequence[str],
-        rows: Sequence[int],
-        decisions: Mapping[str, ActionDecision],
-    ) -> ClipSheet:
-        return clip_sheet(
-            [self.clip_scores(tracks[row], labels, decisions) for row in rows],
-            [_clip_label(recordings[row]) for row in rows],
-            labels,
-            [str(recordings[row].source) for row in rows],
-            [tracks[row].seconds for row in rows],
-        )
 
     def headline(self, metrics: Mapping[str, float], kind: str = "") -> str:
         prefix = f"{kind}_" if kind else ""
@@ -311,10 +268,10 @@ class ActionRecognition:
                     misses.append(Moment(row, event, _best_score(judged, row, event), True))
         for row in clip_rows(judged.recordings, judged.labels):
             scores = self.clip_scores(side[0][row], judged.labels, side[1])
-            label = _clip_label(judged.recordings[row])
+            label = clip_label(judged.recordings[row])
             own = float(scores[judged.labels.index(label)])
             if (scores >= own).sum() > 1:
-                moment = Moment(row, _whole(judged.tracks[row], label), own, True)
+                moment = Moment(row, whole_clip(judged.tracks[row], label), own, True)
                 wrong.append((own - float(scores.max()), row, moment))
         false_alarms.sort(key=lambda moment: -moment.score)
         misses.sort(key=lambda moment: moment.event.onset_seconds - moment.event.offset_seconds)
@@ -324,69 +281,22 @@ class ActionRecognition:
 
     def plots(self, folder: Path, judged: Judged) -> list[tuple[Path, str]]:
         # They bring matplotlib, which tagging need not wait for.
-        from ..plots import plot_by_label, plot_confusion, plot_precision_recall
+        from .action_plots import plot_clips, plot_long
 
-        pictures, labels = [], judged.labels
+        recordings, labels = judged.recordings, judged.labels
         sides = dict(zip(("with the switch", "everything open"), _sides(judged), strict=True))
-        if clips := clip_rows(judged.recordings, labels):
+        pictures = []
+        if clips := clip_rows(recordings, labels):
             sheets = {
-                name: self._clip_sheet(tracks, judged.recordings, labels, clips, each)
+                name: clip_sheet_of(tracks, recordings, labels, clips, clip_shares(each, labels))
                 for name, (tracks, each) in sides.items()
             }
-            path = folder / "confusion.png"
-            plot_confusion(path, labels, confusion(sheets["with the switch"]))
-            pictures.append((path, "Trimmed clips: what they are, and what the model says with the switch."))
-            path = folder / "clip_labels.png"
-            accuracies = {
-                name: [clip_figures(sheet, resamples=0)[f"clip_accuracy/{label}"] for label in labels]
-                for name, sheet in sheets.items()
-            }
-            plot_by_label(path, labels, accuracies, "share of clips named right")
-            pictures.append((path, "Share of the trimmed clips of each label that are named right."))
-        if long_rows(judged.recordings):
-            recalls, f1 = np.linspace(0, 1, 201), {}
-            curves: dict[str, Floats] = {}
-            for name, (tracks, decisions) in sides.items():
-                sheet = detection_sheet(self._ranked(judged, tracks, decisions), labels)
-                precisions = mean_precisions(sheet, recalls)
-                curves |= {f"IoU {iou:g}, {name}": precisions[:, place] for place, iou in enumerate(IOUS)}
-                counts = iou_counts(self._found(judged, tracks, decisions), labels, least_iou=self.least_iou)
-                f1[name] = f1_by_label(counts)
-            path = folder / "precision_recall.png"
-            plot_precision_recall(path, recalls, curves)
-            pictures.append((path, "Precision against recall, mean over labels: the area under a curve is its mAP."))
-            path = folder / "labels.png"
-            plot_by_label(path, labels, f1, f"event F1, temporal IoU {self.least_iou:g}")
-            pictures.append((path, "How well actions of each label are found, at the model's thresholds."))
+            pictures += plot_clips(folder, labels, sheets)
+        if long_rows(recordings):
+            found = {name: self._found(judged, *side) for name, side in sides.items()}
+            ranked = {name: self._ranked(judged, *side) for name, side in sides.items()}
+            pictures += plot_long(folder, labels, found, ranked, least_iou=self.least_iou)
         return pictures
-
-
-def clip_rows(recordings: Sequence[Recording], labels: Sequence[str]) -> list[int]:
-    """Which recordings are trimmed clips of one of the labels."""
-    return [row for row, each in enumerate(recordings) if _is_clip(each) and _clip_label(each) in labels]
-
-
-def long_rows(recordings: Sequence[Recording]) -> list[int]:
-    """Which recordings are judged by the times of their actions; one without any action is, too."""
-    return [row for row, each in enumerate(recordings) if not _is_clip(each) and (each.events or not each.clip_labels)]
-
-
-def _is_clip(recording: Recording) -> bool:
-    return recording.clip_labels is not None and len(recording.clip_labels) == 1
-
-
-def _clip_label(recording: Recording) -> str:
-    assert recording.clip_labels
-    return recording.clip_labels[0]
-
-
-def pooled_scores(track: Track, shares: Sequence[float]) -> Floats:
-    """(C,) mean probability of each label over this share of the frames, its best ones, at least one."""
-    num_frames = track.grid.num_frames(track.seconds)
-    scores = scores_at(track.held, track.grid, torch.arange(num_frames)).detach().double().sigmoid()
-    ranked = scores.sort(dim=0, descending=True).values.numpy()
-    means = [ranked[: max(1, math.ceil(share * num_frames - 1e-9)), c] for c, share in enumerate(shares)]
-    return np.array([each.mean() if len(each) else 0.0 for each in means])
 
 
 def _sides(judged: Judged) -> tuple[tuple[Sequence[Track], dict[str, ActionDecision]], ...]:
@@ -404,11 +314,6 @@ def _result(judged: Judged, row: int, detected: Sequence[Event]) -> RecordingRes
     seconds = labelled_seconds(judged.tracks[row], recording)
     truth = true_events(recording, judged.labels)
     return RecordingResult(detected, truth, seconds, recording.kind, str(recording.source))
-
-
-def _whole(track: Track, label: str) -> Event:
-    """A whole recording as one event."""
-    return Event(track.grid.origin_seconds, track.grid.origin_seconds + track.seconds, label)
 
 
 def _best_score(judged: Judged, row: int, event: Event) -> float:

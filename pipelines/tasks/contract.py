@@ -21,11 +21,13 @@ class Targets(NamedTuple):
         labels: (T, C) in {0, 1}.
         weights: (T, C); 0 where nothing is asked.
         switch: (T,) in {0, 1}; frames that the helping loss wants open.
+        clip: (C,) in {0, 1}, for a recording of which only its labels are known, not their times; None: any other.
     """
 
     labels: Tensor
     weights: Tensor
     switch: Tensor
+    clip: Tensor | None = None
 
 
 class Judged(NamedTuple):

@@ -8,14 +8,20 @@ import torch
 
 from featurizers import Grid
 
+from ..calibration import reliability
 from ..decoding import decode_peaks
 from ..events import Event, Recording
 from ..heads import Held, scores_at
 from ..keywords import Decision, Tuning, keyword_figures, placements_of_decisions, results_of, tune_keywords
 from ..line import Track
 from ..metrics import match_detections, operating_curve
+from ..metrics.clips import ClipSheet, clip_changes, clip_figures, clip_sheet, confusion
+from ..metrics.matching import Floats
+from ..metrics.sheet import scopes
 from ..recipe import EvaluateOptions
 from .contract import Judged, Moment, Targets
+
+DENSE_CLIP_FIGURES = ("clip_accuracy", "clip_mean_class_accuracy", "num_clips_unanswered")
 
 
 class KeywordSpotting:
@@ -23,6 +29,9 @@ class KeywordSpotting:
 
     A causal encoder knows a word only when it has heard most of it, so frames that end shortly after the word's offset
     are asked to be 1, frames within the word are asked nothing, all others 0.
+
+    A recording with one clip label is a trimmed clip, and judged by its word as well: the one with the highest score of
+    all frames. The score comes where the word has ended, so a clip needs some sound or silence behind its word.
 
     Args:
         before_seconds: the scores' target is 1 from so long before a word's offset.
@@ -48,7 +57,10 @@ class KeywordSpotting:
         self.open_before_seconds, self.open_after_seconds = open_before_seconds, open_after_seconds
 
     def targets(self, recording: Recording, labels: Sequence[str], grid: Grid, num_frames: int) -> Targets:
-        """Targets of one recording; event times are on the media clock, as is the grid's origin."""
+        """Targets of one recording; event times are on the media clock, as is the grid's origin.
+
+        Of a clip label without a time nothing is asked.
+        """
         events = recording.events
         wanted = torch.zeros(num_frames, len(labels))
         weights = torch.ones(num_frames, len(labels))
@@ -76,6 +88,9 @@ class KeywordSpotting:
             wanted[peak, column] = 1
             weights[peak, column] = 1
             switch[frames(end - self.open_before_seconds, end + self.open_after_seconds)] = 1
+        for label in set(recording.clip_labels or ()) - {event.label for event in events}:
+            if label in columns:  # it is said somewhere in the recording; nobody told where
+                weights[:, columns[label]] = 0
         return Targets(wanted, weights, switch)
 
     def decode(
@@ -104,36 +119,55 @@ class KeywordSpotting:
         return tune_keywords(tracks, dense_tracks, recordings, labels, false_alarms_per_hour=rate)
 
     def metrics(self, judged: Judged) -> dict[str, float]:
-        """Recall against false alarms; see docs/metrics.md."""
+        """Recall against false alarms, and how many clips are named right; see docs/metrics.md."""
         results, dense_results = (
             results_of(tracks, judged.recordings, judged.labels, judged.tuning.placements)
             for tracks in (judged.tracks, judged.dense_tracks)
         )
-        return keyword_figures(results, dense_results, judged.labels, judged.tuning)
+        figures = keyword_figures(results, dense_results, judged.labels, judged.tuning)
+        clips = _clip_rows(judged)
+        for prefix, rows in scopes([recording.kind for recording in judged.recordings]).items():
+            figures[f"{prefix}calibration_error"] = reliability([results[row] for row in rows], judged.labels).error
+            if shown := [row for row in clips if row in rows]:
+                sheet, dense = (_clip_sheet(judged, tracks, shown) for tracks in (judged.tracks, judged.dense_tracks))
+                of_clips, beside = clip_figures(sheet) | clip_changes(sheet, dense), clip_figures(dense)
+                names = (name + end for name in DENSE_CLIP_FIGURES for end in ("", "_low", "_high"))
+                of_clips |= {f"dense_{name}": beside[name] for name in names if name in beside}
+                figures |= {prefix + key: value for key, value in of_clips.items()}
+        return figures
 
     def headline(self, metrics: Mapping[str, float], kind: str = "") -> str:
         prefix = f"{kind}_" if kind else ""
-        recall, low, high, dense = (
-            metrics[prefix + key]
-            for key in (
-                "recall_at_1_false_alarm_per_hour",
-                "recall_at_1_false_alarm_per_hour_low",
-                "recall_at_1_false_alarm_per_hour_high",
-                "dense_recall_at_1_false_alarm_per_hour",
+
+        def share(key: str) -> str:
+            return f"{metrics[prefix + key]:.0%}"
+
+        def interval(key: str) -> str:
+            low, high = metrics[f"{prefix}{key}_low"], metrics[f"{prefix}{key}_high"]
+            return "" if math.isnan(low) else f"{low:.0%} to {high:.0%}; "  # one recording alone has none
+
+        parts = []
+        num_clips = metrics.get(f"{prefix}num_clips", 0)
+        if num_clips:
+            parts.append(
+                f"names {share('clip_accuracy')} of the clips right ({interval('clip_accuracy')}"
+                f"everything open: {share('dense_clip_accuracy')})"
             )
-        )
-        interval = "" if math.isnan(low) else f"{low:.0%} to {high:.0%}; "  # one recording alone has none
-        return (
-            f"finds {recall:.0%} of the words at 1 false alarm per hour and keyword "
-            f"({interval}everything open: {dense:.0%})"
-        )
+        if num_clips < metrics[f"{prefix}num_recordings"]:
+            key = "recall_at_1_false_alarm_per_hour"
+            parts.append(
+                f"finds {share(key)} of the words at 1 false alarm per hour and keyword "
+                f"({interval(key)}everything open: {share(f'dense_{key}')})"
+            )
+        return "; ".join(parts)
 
     def moments(self, judged: Judged, number: int) -> list[Moment]:
         """The best-scored false alarms, and the misses that scored lowest, half of each."""
         return worst_moments(judged, number)
 
     def plots(self, folder: Path, judged: Judged) -> list[tuple[Path, str]]:
-        from ..plots import plot_operating_curve  # brings matplotlib, which tagging need not wait for
+        # They bring matplotlib, which tagging need not wait for.
+        from ..plots import plot_confusion, plot_operating_curve, plot_reliability
 
         tuning, path = judged.tuning, folder / "operating_curve.png"
         results, dense_results = (
@@ -143,7 +177,42 @@ class KeywordSpotting:
         curves = {"with the switch": operating_curve(results, judged.labels, tuning.thresholds)}
         curves["everything open"] = operating_curve(dense_results, judged.labels, tuning.dense_thresholds)
         plot_operating_curve(path, curves)
-        return [(path, "Recall against false alarms per hour and keyword.")]
+        pictures = [(path, "Recall against false alarms per hour and keyword.")]
+        path = folder / "reliability.png"
+        plot_reliability(path, reliability(results, judged.labels))
+        pictures.append((path, "Of detections with a score, how many are right: on the line, scores are such shares."))
+        if clips := _clip_rows(judged):
+            path = folder / "confusion.png"
+            plot_confusion(path, judged.labels, confusion(_clip_sheet(judged, judged.tracks, clips)))
+            pictures.append((path, "Trimmed clips: what they are, and what the model says with the switch."))
+        return pictures
+
+
+def clip_scores(track: Track, num_labels: int) -> Floats:
+    """One score per label, (C,) in [0, 1], of a recording of one word: the highest of all frames; 0 if none was open.
+
+    Between open frames scores only fall, so the highest one is on an open frame.
+    """
+    level = track.held.level.double()  # a sure float32 probability ties with another one
+    best: Floats = (level.amax(dim=0).sigmoid() if len(level) else torch.zeros(num_labels).double()).numpy()
+    return best
+
+
+def _clip_rows(judged: Judged) -> list[int]:
+    """Which recordings are trimmed clips of one of the labels."""
+    names = [recording.clip_labels or () for recording in judged.recordings]
+    return [row for row, each in enumerate(names) if len(each) == 1 and each[0] in judged.labels]
+
+
+def _clip_sheet(judged: Judged, tracks: Sequence[Track], rows: Sequence[int]) -> ClipSheet:
+    recordings = [judged.recordings[row] for row in rows]
+    return clip_sheet(
+        [clip_scores(tracks[row], len(judged.labels)) for row in rows],
+        [label for recording in recordings for label in recording.clip_labels or ()],
+        judged.labels,
+        [str(recording.source) for recording in recordings],
+        [tracks[row].seconds for row in rows],
+    )
 
 
 def worst_moments(judged: Judged, number: int) -> list[Moment]:

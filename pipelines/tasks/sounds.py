@@ -12,23 +12,38 @@ from featurizers import Grid
 
 from ..events import Event, Recording
 from ..heads import Held, scores_at
+from ..labelled import labelled_part, labelled_seconds, true_events
 from ..line import Track
 from ..metrics import (
     PSDS1,
+    Interval,
     RecordingResult,
     ScoredRecording,
     event_counts,
+    f1_macro,
+    frame_error,
     paired_bootstrap,
     psds_over_all_thresholds,
     psds_statistic,
     sound_metrics,
+    wrong_time,
 )
 from ..metrics.sheet import scopes
 from ..recipe import EvaluateOptions
 from ..spans import SpanDecision, decode_spans, filtered_scores, tune_spans
 from .contract import Judged, Moment, Targets
 
-DENSE_FIGURES = ("psds1_all_thresholds", "psds2_all_thresholds", "event_f1_{collar}_macro", "segment_f1_1s_macro")
+DENSE_FIGURES = (
+    "psds1_all_thresholds",
+    "psds2_all_thresholds",
+    "event_f1_{collar}_macro",
+    "event_f1_{collar}_micro",
+    "segment_f1_1s_macro",
+    "frame_error",
+)
+
+
+Side = tuple[list[RecordingResult], list[ScoredRecording]]  # of the test recordings, with the switch or open
 
 
 class Tuning(NamedTuple):
@@ -41,7 +56,8 @@ class Tuning(NamedTuple):
 class SoundEventDetection:
     """Sounds in long recordings, several at a time: a score is high from an event's onset to its offset.
 
-    Time that nobody labelled asks nothing of scores and switch.
+    Time that nobody labelled asks nothing of scores and switch, and counts for no figure. A clip of which only labels
+    are known, not their times, is learned from as a whole.
 
     Args:
         collar_seconds: how far the onset of an event that counts as found may be off, in thresholds and in figures.
@@ -73,7 +89,10 @@ class SoundEventDetection:
             wanted[self._frames(event.onset_seconds, event.offset_seconds, grid, num_frames), columns[event.label]] = 1
             begin, end = event.onset_seconds - self.open_before_seconds, event.offset_seconds + self.open_after_seconds
             switch[self._frames(begin, end, grid, num_frames)] = 1
-        return Targets(wanted, weights, switch)
+        clip = None
+        if recording.clip_labels is not None and recording.labelled_spans == ():
+            clip = torch.tensor([float(label in recording.clip_labels) for label in labels])
+        return Targets(wanted, weights, switch, clip)
 
     def _frames(self, onset_seconds: float, offset_seconds: float, grid: Grid, num_frames: int) -> slice:
         begin, end = ((t - grid.origin_seconds) / grid.hop_seconds for t in (onset_seconds, offset_seconds))
@@ -111,36 +130,52 @@ class SoundEventDetection:
     ) -> Tuning:
         """Thresholds, filter and lengths of each label that find its events with the highest F1."""
         counts = functools.partial(event_counts, collar_seconds=self.collar_seconds)
-        truths = [recording.events for recording in recordings]
-        found = [tune_spans(each, truths, labels, counts=counts).decisions for each in (tracks, dense_tracks)]
+        truths = [true_events(recording, labels) for recording in recordings]
+        found = [
+            tune_spans(_labelled(each, recordings), truths, labels, counts=counts).decisions
+            for each in (tracks, dense_tracks)
+        ]
         return Tuning(*found)
 
     def metrics(self, judged: Judged) -> dict[str, float]:
         """PSDS, event and segment F1, false alarms; the dense twin's beside them; see docs/metrics.md."""
-        tuning = judged.tuning
-        results = self._results(judged, judged.tracks, tuning.decisions)
-        dense_results = self._results(judged, judged.dense_tracks, tuning.dense_decisions)
-        scored = self._scored(judged, judged.tracks, tuning.decisions)
-        dense_scored = self._scored(judged, judged.dense_tracks, tuning.dense_decisions)
-        options = {"collar_seconds": self.collar_seconds}
-        metrics = sound_metrics(results, judged.labels, scored=scored, **options)  # type: ignore[arg-type]
-        dense = sound_metrics(dense_results, judged.labels, scored=dense_scored, **options)  # type: ignore[arg-type]
+        tuning, labels = judged.tuning, judged.labels
+        sides = [
+            (self._results(judged, tracks, decisions), self._scored(judged, tracks, decisions))
+            for tracks, decisions in (
+                (judged.tracks, tuning.decisions),
+                (judged.dense_tracks, tuning.dense_decisions),
+            )
+        ]
+        metrics, dense = (
+            sound_metrics(results, labels, scored=scored, collar_seconds=self.collar_seconds)
+            for results, scored in sides
+        )
         for prefix, rows in scopes([recording.kind for recording in judged.recordings]).items():
             for figure in DENSE_FIGURES:
                 name = figure.format(collar=self._collar)
                 metrics |= {
                     f"{prefix}dense_{name}{end}": dense[f"{prefix}{name}{end}"] for end in ("", "_low", "_high")
                 }
-            sheet, dense_sheet = (
-                psds_over_all_thresholds([each[row] for row in rows], judged.labels, PSDS1)
-                for each in (scored, dense_scored)
-            )
-            change = paired_bootstrap(sheet, dense_sheet, psds_statistic, resamples=200)
-            metrics |= {
-                f"{prefix}psds1_change_vs_dense{end}": value
-                for end, value in zip(("", "_low", "_high"), change, strict=True)
-            }
+            chosen = [([results[row] for row in rows], [scored[row] for row in rows]) for results, scored in sides]
+            for name, change in self._changes(*chosen, labels=labels).items():
+                ends = zip(("", "_low", "_high"), change, strict=True)
+                metrics |= {f"{prefix}{name}_change_vs_dense{end}": value for end, value in ends}
         return metrics
+
+    def _changes(self, own: Side, dense: Side, *, labels: Sequence[str]) -> dict[str, Interval]:
+        """Figures relative to everything open, minus 1: both on the same resampled recordings."""
+        (results, scored), (dense_results, dense_scored) = own, dense
+        psds = psds_over_all_thresholds(scored, labels, PSDS1)
+        dense_psds = psds_over_all_thresholds(dense_scored, labels, PSDS1)
+        events = event_counts(results, labels, collar_seconds=self.collar_seconds)
+        dense_events = event_counts(dense_results, labels, collar_seconds=self.collar_seconds)
+        times, dense_times = wrong_time(results, labels), wrong_time(dense_results, labels)
+        return {
+            "psds1": paired_bootstrap(psds, dense_psds, psds_statistic, resamples=200),
+            f"event_f1_{self._collar}_macro": paired_bootstrap(events, dense_events, f1_macro),
+            "frame_error": paired_bootstrap(times, dense_times, frame_error),
+        }
 
     @property
     def _collar(self) -> str:
@@ -152,12 +187,12 @@ class SoundEventDetection:
         return [
             RecordingResult(
                 self.decode(track.held, track.grid, track.seconds, judged.labels, decisions),
-                [event for event in recording.events if event.label in judged.labels],
-                track.seconds,
+                true_events(recording, judged.labels),
+                labelled_seconds(track, recording),
                 recording.kind,
                 recording.source.stem,
             )
-            for track, recording in zip(tracks, judged.recordings, strict=True)
+            for track, recording in zip(_labelled(tracks, judged.recordings), judged.recordings, strict=True)
         ]
 
     def _scored(
@@ -167,13 +202,13 @@ class SoundEventDetection:
             ScoredRecording(
                 filtered_scores(track.held, track.grid, judged.labels, decisions, track.is_open.numel()),
                 track.grid.hop_seconds,
-                [event for event in recording.events if event.label in judged.labels],
-                track.seconds,
+                true_events(recording, judged.labels),
+                labelled_seconds(track, recording),
                 recording.kind,
                 recording.source.stem,
                 onset_seconds=track.grid.origin_seconds,
             )
-            for track, recording in zip(tracks, judged.recordings, strict=True)
+            for track, recording in zip(_labelled(tracks, judged.recordings), judged.recordings, strict=True)
         ]
 
     def headline(self, metrics: Mapping[str, float], kind: str = "") -> str:
@@ -227,6 +262,11 @@ class SoundEventDetection:
         path = folder / "labels.png"
         plot_by_label(path, judged.labels, figures, f"event F1, collar {self._collar}")
         return [(path, "How well events of each label are found, at the model's thresholds.")]
+
+
+def _labelled(tracks: Sequence[Track], recordings: Sequence[Recording]) -> list[Track]:
+    """The tracks, silent where nobody labelled."""
+    return [labelled_part(track, recording) for track, recording in zip(tracks, recordings, strict=True)]
 
 
 def _overlap(one: Event, other: Event) -> bool:

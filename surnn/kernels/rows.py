@@ -6,7 +6,7 @@ with the number of rows, not of frames.
 """
 
 import itertools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -33,6 +33,84 @@ class Ran(NamedTuple):
     tap: Tensor | None
 
 
+class Back(NamedTuple):
+    """Gradients, rows step by step.
+
+    Args:
+        by_state: of the state after each row, held or new.
+        entering: the part of it that comes through the next row, or is the final state's.
+        by_projected: of the projected state.
+        by_before: (B, H) of the state before the first row.
+    """
+
+    by_state: State
+    entering: State
+    by_projected: Tensor
+    by_before: State
+
+
+class Steps(Protocol):
+    """Who steps through rows, and back."""
+
+    def forward(
+        self, cell: Cell, rows: Tensor, state: State, weights: Weights, layout: Layout, gate: Tensor | None
+    ) -> State:
+        """The state after each row, tensors (N, H), of rows (N, F) under a switch (N, H) or None."""
+        ...
+
+    def backward(
+        self,
+        cell: Cell,
+        layout: Layout,
+        slopes: Slopes,
+        weights: Weights,
+        takes: Tensor | None,
+        state: State,
+        by_output: Tensor | None,
+        by_final: tuple[Tensor | None, ...],
+    ) -> Back:
+        """Through the rows in reverse: slopes and takes (N, H) step by step, by_output (N, H) as rows lie."""
+        ...
+
+    def closed_gradient(
+        self, closed: Closed, cell: Cell, weights: Weights, held: State, entering: State, by_output: Tensor | None
+    ) -> Tensor:
+        """As `closed.closed_gradient`."""
+        ...
+
+
+class TorchSteps:
+    """Steps made of torch's operations, and torch's kernel where it gives all that is needed."""
+
+    def forward(
+        self, cell: Cell, rows: Tensor, state: State, weights: Weights, layout: Layout, gate: Tensor | None
+    ) -> State:
+        """As in `Steps`."""
+        if cell.num_parts == 1 and gate is None:
+            return (run_stock(cell, rows, state, weights, layout)[0],)
+        return _select_rows(cell, rows, state, weights, layout, gate)
+
+    def backward(
+        self,
+        cell: Cell,
+        layout: Layout,
+        slopes: Slopes,
+        weights: Weights,
+        takes: Tensor | None,
+        state: State,
+        by_output: Tensor | None,
+        by_final: tuple[Tensor | None, ...],
+    ) -> Back:
+        """As in `Steps`."""
+        return _back_through_time(cell, layout, slopes, weights, takes, state, by_output, by_final)
+
+    def closed_gradient(
+        self, closed: Closed, cell: Cell, weights: Weights, held: State, entering: State, by_output: Tensor | None
+    ) -> Tensor:
+        """As in `Steps`."""
+        return closed_gradient(closed, cell, weights, held, entering, by_output)
+
+
 def run_rows(
     cell: Cell,
     rows: Tensor,
@@ -43,6 +121,7 @@ def run_rows(
     frames: Tensor | None,
     closed: Closed | None,
     is_tapped: bool,
+    steps: Steps | None = None,
 ) -> Ran:
     """Step through rows.
 
@@ -53,15 +132,17 @@ def run_rows(
         frames: (B, T) frame switch, whose gradient at closed frames is wanted; None: it is not.
         closed: these frames.
         is_tapped: the layer's output is held over closed frames and may be used there.
+        steps: who steps; None: torch.
 
     Raises:
         ValueError: inside of a transform of torch.func.
     """
     if torch._C._are_functorch_transforms_active():  # which torch's own refusal asks, too
         raise ValueError(
-            'transforms of torch.func do not go through backend="packed"; use backend="reference", or torch.autograd'
+            'transforms of torch.func do not go through backend="packed" or "event"; use backend="reference", or '
+            "torch.autograd"
         )
-    task = _Task(cell, layout, closed, is_tapped)
+    task = _Task(cell, layout, closed, is_tapped, TorchSteps() if steps is None else steps)
     output, *rest = _Rows.apply(task, rows, gate, frames, *weights, *state)  # type: ignore[no-untyped-call]
     final, tap = rest[: cell.num_parts], rest[cell.num_parts]
     return Ran(output, tuple(final), tap)
@@ -72,6 +153,7 @@ class _Task(NamedTuple):
     layout: Layout
     closed: Closed | None
     is_tapped: bool
+    steps: Steps
 
 
 class _Rows(torch.autograd.Function):
@@ -80,12 +162,9 @@ class _Rows(torch.autograd.Function):
         weights, state = Weights(*given[:4]), given[4:]
         cell, layout = task.cell, task.layout
         has_neurons = gate is not None and gate.shape[1] > 1
-        if cell.num_parts == 1 and not has_neurons:
-            parts: State = (run_stock(cell, rows, state, weights, layout)[0],)
-        else:
-            parts = _select_rows(cell, rows, state, weights, layout, gate if has_neurons else None)
+        parts = task.steps.forward(cell, rows, state, weights, layout, gate if has_neurons else None)
         closed = task.closed if ctx.needs_input_grad[3] else None
-        ctx.cell, ctx.layout = cell, layout
+        ctx.cell, ctx.layout, ctx.steps = cell, layout, task.steps
         ctx.how = None if closed is None else (closed.weight, closed.is_backward)
         of_closed = () if closed is None else closed.tensors()
         ctx.save_for_backward(rows, gate, frames, *weights, *state, *parts, *of_closed)
@@ -100,7 +179,8 @@ class _Rows(torch.autograd.Function):
     def backward(ctx: Any, by_output: Tensor | None, *by_rest: Tensor | None) -> Any:
         if torch.is_grad_enabled():
             raise ValueError(
-                'second derivatives (create_graph=True) do not go through backend="packed"; use backend="reference"'
+                'second derivatives (create_graph=True) do not go through backend="packed" or "event"; use '
+                'backend="reference"'
             )
         cell, layout = ctx.cell, ctx.layout
         rows, gate, frames, *rest = ctx.saved_tensors
@@ -118,7 +198,7 @@ class _Rows(torch.autograd.Function):
         projected_state = linear(before[0], weights.weight_hh, weights.bias_hh)
         takes = gate[layout.source] > 0.5 if gate is not None and gate.shape[1] > 1 else None
         slopes = cell.slopes(projected_frame, projected_state, before)
-        back = _back_through_time(cell, layout, slopes, weights, takes, state, by_output, by_final)
+        back = ctx.steps.backward(cell, layout, slopes, weights, takes, state, by_output, by_final)
 
         by_candidate = back.by_state if takes is None else _where(takes, back.by_state)
         by_projected_frame = cell.pull(by_candidate, slopes)[1] if slopes.frame is not None else None
@@ -139,7 +219,7 @@ class _Rows(torch.autograd.Function):
                 for first, later in zip(back.by_before, back.entering, strict=True)
             )
             closed = Closed.of_tensors(of_closed, *ctx.how)
-            by_frames = closed_gradient(closed, cell, weights, held, entering, by_tap).to(frames.dtype)
+            by_frames = ctx.steps.closed_gradient(closed, cell, weights, held, entering, by_tap).to(frames.dtype)
         has_biases = weights.bias_ih is not None
         by_weights = (
             by_frame.T @ read,
@@ -148,22 +228,6 @@ class _Rows(torch.autograd.Function):
             back.by_projected.sum(0) if has_biases else None,
         )
         return None, by_rows, by_gate, by_frames, *by_weights, *back.by_before
-
-
-class _Back(NamedTuple):
-    """Gradients, rows step by step.
-
-    Args:
-        by_state: of the state after each row, held or new.
-        entering: the part of it that comes through the next row, or is the final state's.
-        by_projected: of the projected state.
-        by_before: (B, H) of the state before the first row.
-    """
-
-    by_state: State
-    entering: State
-    by_projected: Tensor
-    by_before: State
 
 
 def _back_through_time(
@@ -175,9 +239,9 @@ def _back_through_time(
     state: State,
     by_output: Tensor | None,
     by_final: tuple[Tensor | None, ...],
-) -> _Back:
+) -> Back:
     num_rows, num_neurons = slopes.state.shape[0], state[0].shape[-1]
-    ends = _by_end_of_chain(layout, state, by_final)
+    ends = by_end_of_chain(layout, state, by_final)
     own = None if by_output is None else by_output[layout.source]
     by_state = tuple(slopes.state.new_empty(num_rows, num_neurons) for _ in state)
     entering = tuple(torch.empty_like(part) for part in by_state)
@@ -203,16 +267,21 @@ def _back_through_time(
         if takes is not None:
             through = tuple(part + passed for part, passed in zip(through, _where(~takes[step], flowing), strict=True))
         flowing = through
+    return Back(by_state, entering, by_projected, by_begin_of_chain(layout, state, flowing, by_final))
+
+
+def by_begin_of_chain(layout: Layout, state: State, arrived: State, by_final: tuple[Tensor | None, ...]) -> State:
+    """(B, H): gradient of the state before; arrived: (C, H), what chains pass to the state with which they begin."""
     by_before = []
-    for part, arrived, by_end in zip(state, flowing, by_final, strict=True):
+    for part, of_chain, by_end in zip(state, arrived, by_final, strict=True):
         idle = part.new_zeros(()).expand_as(part) if by_end is None else by_end
         before = torch.where((layout.final_chain >= 0)[:, None], part.new_zeros(()), idle)
         begun = ~layout.chain_is_fresh
-        by_before.append(before.index_add(0, layout.chain_stream[begun], arrived[begun]))
-    return _Back(by_state, entering, by_projected, tuple(by_before))
+        by_before.append(before.index_add(0, layout.chain_stream[begun], of_chain[begun]))
+    return tuple(by_before)
 
 
-def _by_end_of_chain(layout: Layout, state: State, by_final: tuple[Tensor | None, ...]) -> State:
+def by_end_of_chain(layout: Layout, state: State, by_final: tuple[Tensor | None, ...]) -> State:
     """(C, H): gradient of the final state, for the chains with which streams end; zero for the others."""
     has_rows = layout.final_chain >= 0
     ends = []

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.paired import pooled_change, pooled_interval, seed_values
+from benchmarks.paired import Draws, draws_of, pooled_change, pooled_interval
 from pipelines.events import Event
 from pipelines.metrics import (
     RecordingResult,
@@ -29,30 +29,39 @@ def sheet(seed: int, found: float, num_recordings: int = 12) -> ScoreSheet:
     return score_sheet(recordings, ["yes"], {"yes": 0.0})
 
 
+def draws(seed: int, found: float, num_recordings: int = 12) -> Draws:
+    return draws_of(sheet(seed, found, num_recordings), RECALL)
+
+
 def test_one_seed_is_the_plain_bootstrap() -> None:
-    one, other = sheet(0, 0.9), sheet(1, 0.6)
-    assert pooled_interval([one], RECALL) == bootstrap_interval(RECALL, one)
-    assert pooled_change([one], [other], RECALL) == paired_bootstrap(one, other, RECALL)
+    assert pooled_interval([draws(0, 0.9)]) == bootstrap_interval(RECALL, sheet(0, 0.9))
+    plain = paired_bootstrap(sheet(0, 0.9), sheet(1, 0.6), RECALL)
+    assert pooled_change([draws(0, 0.9)], [draws(1, 0.6)]) == pytest.approx(plain)
 
 
 def test_the_estimate_is_the_mean_over_seeds_each_at_its_own_operating_point() -> None:
-    seeds = [sheet(seed, found) for seed, found in ((0, 0.9), (1, 0.6), (2, 0.7))]
-    values = seed_values(seeds, RECALL)
+    seeds = [draws(seed, found) for seed, found in ((0, 0.9), (1, 0.6), (2, 0.7))]
+    values = [each.value for each in seeds]
     assert len(set(values)) == 3
-    assert pooled_interval(seeds, RECALL).estimate == pytest.approx(sum(values) / 3)
-    change = pooled_change(seeds[:2], seeds[2:], RECALL).estimate
+    assert pooled_interval(seeds).estimate == pytest.approx(sum(values) / 3)
+    change = pooled_change(seeds[:2], seeds[2:]).estimate
     assert change == pytest.approx(((values[0] + values[1]) / 2 - values[2]) / values[2])
 
 
 def test_a_system_beside_itself_never_changes() -> None:
-    seeds = [sheet(0, 0.9), sheet(1, 0.6)]
-    assert pooled_change(seeds, seeds, RECALL) == (0.0, 0.0, 0.0)
-    copies = [sheet(0, 0.9), sheet(1, 0.6)]
-    assert pooled_change(copies, seeds, RECALL) == (0.0, 0.0, 0.0)
+    seeds = [draws(0, 0.9), draws(1, 0.6)]
+    assert pooled_change(seeds, seeds) == (0.0, 0.0, 0.0)
+    copies = [draws(0, 0.9), draws(1, 0.6)]
+    assert pooled_change(copies, seeds) == (0.0, 0.0, 0.0)
+
+
+def test_resamples_in_which_the_other_system_found_nothing_are_left_out() -> None:
+    change = pooled_change([Draws(0.6, (0.6, 0.5, 0.4), ("a",))], [Draws(0.5, (0.5, 0.0, 0.4), ("a",))])
+    assert change == pytest.approx((0.2, 0.005, 0.195))  # of 0.2 and 0: their 2.5 and 97.5 % points
 
 
 def test_seeds_of_other_recordings_are_refused() -> None:
     with pytest.raises(ValueError, match="same"):
-        pooled_interval([sheet(0, 0.9), sheet(1, 0.9, num_recordings=11)], RECALL)
+        pooled_interval([draws(0, 0.9), draws(1, 0.9, num_recordings=11)])
     with pytest.raises(ValueError, match="same recordings"):
-        pooled_change([sheet(0, 0.9)], [sheet(1, 0.9, num_recordings=11)], RECALL)
+        pooled_change([draws(0, 0.9)], [draws(1, 0.9, num_recordings=11)])

@@ -18,7 +18,7 @@ from pipelines.recipe import EvaluateOptions
 from pipelines.span_candidates import span_candidates
 from pipelines.spans import SpanDecision
 from pipelines.tasks import ActionRecognition, Judged, Targets
-from pipelines.tasks.actions import ActionDecision, Tuning, pooled_scores
+from pipelines.tasks.action_tuning import ActionDecision, Tuning, pooled_scores
 
 GRID = Grid(0.1)
 LABELS = ("wave", "fall")
@@ -101,8 +101,11 @@ CLIPS[0] = CLIPS[0]._replace(events=(Event(1.0, 2.0, "wave"),))  # still a clip:
 WAVE, FALL = track_of((0, 10, 20), num_frames=30), track_of((1, 10, 20), num_frames=30)
 
 
-def judged(recordings: list[Recording], tracks: list[Track], dense: list[Track]) -> Judged:
-    tuning = ActionRecognition().tune(dense, dense, recordings, LABELS, EvaluateOptions())
+def judged(
+    recordings: list[Recording], tracks: list[Track], dense: list[Track], false_alarms_per_hour: float = 1.0
+) -> Judged:
+    options = EvaluateOptions(false_alarms_per_hour=false_alarms_per_hour)
+    tuning = ActionRecognition().tune(dense, dense, recordings, LABELS, options)
     return Judged(recordings, tracks, dense, LABELS, tuning)
 
 
@@ -122,6 +125,25 @@ def test_what_was_tuned_finds_every_action_of_perfect_scores_where_it_is() -> No
     metrics = ActionRecognition().metrics(given)
     assert metrics["map_mean"] == metrics["event_f1_iou_0.5_macro"] == metrics["recall_at_thresholds"] == 1.0
     assert metrics["false_alarms_per_hour_all_labels"] == metrics["map_change_vs_dense"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("allowed_per_hour", "num_found", "num_false"),
+    [(1.0, 1, 0), (89.0, 1, 0), (91.0, 4, 1)],  # 20 s, two labels: one false alarm is 90 per hour and label
+)
+def test_thresholds_keep_to_the_false_alarms_that_are_allowed(
+    allowed_per_hour: float, num_found: int, num_false: int
+) -> None:
+    # F1 is highest with three faint waves found and the false alarm between them and the loud one taken along.
+    faint = [Event(begin, begin + 1.0, "wave") for begin in (2.0, 5.0, 8.0)]
+    track = track_of((0, 120, 130), high=6.0)
+    for event in faint:
+        track.held.level[round(event.onset_seconds * 10) : round(event.offset_seconds * 10), 0] = 2.0
+    track.held.level[150:160, 0] = 3.0
+    known = [recording(*faint, Event(12.0, 13.0, "wave"), kind="long")]
+    metrics = ActionRecognition().metrics(judged(known, [track], [track], allowed_per_hour))
+    assert metrics["recall_at_thresholds"] == num_found / 4
+    assert metrics["false_alarms_per_hour_all_labels"] == pytest.approx(num_false * 180)
 
 
 def test_each_sort_of_recording_has_its_figures_and_none_of_the_other() -> None:
@@ -157,7 +179,7 @@ def test_the_headline_says_it_in_the_words_of_a_user() -> None:
     assert "finds 83% of the actions" in task.headline(metrics, "long")
     assert "0.0 false alarms per hour" in task.headline(metrics, "long")
     assert task.headline(metrics) == f"{task.headline(metrics, 'clips')}; {task.headline(metrics, 'long')}"
-    nothing = judged([recording(name="still")], [track_of((0, 20, 40))], [track_of((0, 20, 40))])
+    nothing = judged([recording(name="still")], [track_of((0, 20, 40))], [track_of((0, 20, 40))], 180.0)
     assert task.headline(task.metrics(nothing)) == "raises 180.0 false alarms per hour"  # 1 in 20 s
     weak = judged([recording(clip_labels=("wave", "fall"))], [PERFECT], [PERFECT])
     assert "was not judged" in task.headline(task.metrics(weak))

@@ -34,7 +34,7 @@ from pipelines.errors import UsageError
 from pipelines.events import Event
 from pipelines.feeds import Block
 from pipelines.heads import Held, LevelDecay
-from pipelines.line import Decided, Line, Track
+from pipelines.line import Decided, Line, Step, Track
 from surnn import EventGate, Gate, Open, Packed, RandomGate, Stride, Switch
 
 RATE_HZ = 16_000
@@ -387,15 +387,15 @@ class Endless:
 def test_memory_does_not_grow_with_length(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     line = make_line(kind)
     largest = {"samples": 0, "rows": 0}
-    visit = line._visit
+    visit = line.visit
 
-    def watch(block: Block, *others: object) -> None:
+    def watch(block: Block, *others: object) -> Step:
         # storage, not view: a slice of a long tensor keeps all of it
         for name, tensor in (("samples", block.source.samples), ("rows", block.glance)):
             largest[name] = max(largest[name], tensor.untyped_storage().nbytes() // tensor.element_size())
-        visit(block, *others)  # type: ignore[arg-type]
+        return visit(block, *others)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(line, "_visit", watch)
+    monkeypatch.setattr(line, "visit", watch)
     track = line.follow(Endless(3600.0), gate=Stride(line.glance.size, every=100))
     assert track.seconds == 3600.0
     assert track.held.index.numel() == 450

@@ -154,3 +154,12 @@ def test_own_options_keep_their_values_and_keys_are_split_off() -> None:
     )
     assert own == ["--like", "kws", "a.yaml"]
     assert overrides == [("train.dropout", "0.1"), ("switch", "surnn.Open")]
+
+
+def test_recipes_lie_within_an_installed_package_and_beside_one_that_is_checked_out(tmp_path: Path) -> None:
+    package = tmp_path / "site-packages" / "pipelines"
+    package.mkdir(parents=True)
+    (tmp_path / "site-packages" / "recipes").mkdir()  # of a checkout, or of somebody else beside an installed package
+    assert new.recipes_folder(package) == tmp_path / "site-packages" / "recipes"
+    (package / "recipes").mkdir()
+    assert new.recipes_folder(package) == package / "recipes"

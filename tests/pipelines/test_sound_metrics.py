@@ -42,9 +42,11 @@ from pipelines.metrics.sound import (
     event_counts,
     f1_macro,
     f1_micro,
+    frame_error,
     segment_counts,
     sound_metrics,
     stray_counts,
+    wrong_time,
 )
 
 LABELS = ("bark", "bell", "siren")
@@ -314,6 +316,39 @@ def test_stray_detections_overlap_nothing() -> None:
     truth = [Event(1.0, 2.0, "a"), Event(1.5, 1.8, "a"), Event(4.0, 7.0, "a")]
     counts = stray_counts([result(detected, truth)], ["a", "b"])
     assert (counts.num_detected - counts.num_hits).tolist() == [[2, 1]]  # touching is no overlap
+
+
+def test_frame_error_is_the_share_of_time_with_a_wrong_set_of_labels() -> None:
+    # found  a  1-3, 6-7     b 4-5          wrong: 1-2 (a too early), 3-3.5 (a too short), 4.5-5 (b too long),
+    # there  a  2-3.5        b 4-4.5, 6-7            6-7 (a instead of b counts once): 3 of 10 s
+    first = result(
+        [Event(1, 3, "a"), Event(6, 7, "a"), Event(4, 5, "b")],
+        [Event(2, 3.5, "a"), Event(4, 4.5, "b"), Event(6, 7, "b")],
+        10.0,
+    )
+    right = result([Event(1, 2, "a")], [Event(1, 1.5, "a"), Event(1.5, 2, "a"), Event(5, 6, "c")], 10.0, "right")
+    sheet = wrong_time([first, right], ["a", "b"])
+    assert sheet.wrong_hours * 3600 == pytest.approx([3.0, 0.0])
+    assert frame_error(sheet, np.ones(2)) == pytest.approx(0.15)
+    assert frame_error(sheet, np.array([1.0, 0.0])) == pytest.approx(0.3)
+
+
+def test_frame_error_is_that_of_very_small_frames() -> None:
+    draw = random.Random(5)
+
+    def events() -> list[Event]:
+        return [
+            Event(onset, onset + draw.randint(1, 400) / 1000, draw.choice("ab"))
+            for onset in (draw.randint(0, 9000) / 1000 for _ in range(30))
+        ]
+
+    one = result(events(), events(), 10.0)
+    wrong = 0
+    for frame in range(10_000):
+        middle = (frame + 0.5) / 1000
+        found, there = ({e.label for e in each if e[0] <= middle < e[1]} for each in (one.detected, one.truth))
+        wrong += found != there
+    assert frame_error(wrong_time([one], ["a", "b"]), np.ones(1)) == pytest.approx(wrong / 10_000, abs=1e-9)
 
 
 def test_sound_metrics_name_their_variant_and_repeat_per_kind() -> None:

@@ -93,6 +93,35 @@ def test_figures_stand_beside_the_dense_twins_over_all_recordings_and_per_kind()
     assert "everything open: 1.00" in task.headline(metrics, "quiet")
 
 
+def test_time_that_nobody_labelled_counts_for_no_figure() -> None:
+    # Of 20 s only the first 8 are labelled: a false bell at 15 s and the true one at 10 s lie outside.
+    given = judged(track_of((0, 20, 40), (1, 30, 50), (0, 150, 160)), PERFECT, ("busy",))
+    given = given._replace(tuning=given.tuning._replace(decisions=dict.fromkeys(LABELS, SpanDecision())))
+    part = [recording._replace(labelled_spans=((0.0, 8.0),)) for recording in given.recordings]
+    task = SoundEventDetection()
+    whole, within = task.metrics(given), task.metrics(given._replace(recordings=part))
+    assert [each["num_events"] for each in (whole, within)] == [3, 2]
+    assert [each["hours"] * 3600 for each in (whole, within)] == pytest.approx([20, 8])
+    assert whole["event_f1_200ms_micro"] == pytest.approx(2 * 2 / (3 + 3))
+    assert within["event_f1_200ms_micro"] == 1.0
+    assert whole["frame_error"] == pytest.approx(2 / 20)  # a second of each
+    assert within["frame_error"] == 0.0
+    assert within["psds1_all_thresholds"] == pytest.approx(1.0, abs=1e-3)
+    assert whole["psds1_all_thresholds"] < 0.9
+    assert whole["frame_error_change_vs_dense"] != whole["frame_error_change_vs_dense"]  # of 0 there is no share
+
+
+def test_thresholds_are_set_on_labelled_time_alone() -> None:
+    loud = track_of((0, 20, 40), *((0, first, first + 1) for first in range(90, 190, 5)))  # blips after 9 s
+    loud.held.level[20:40, 0] = torch.linspace(2, 4, 20)  # on either side of them
+    recording = Recording(Path("a.flac"), TRUTH[:1], labelled_spans=((0.0, 8.0),))
+    task, options = SoundEventDetection(), EvaluateOptions()
+    within = task.tune([loud], [loud], [recording], LABELS, options).decisions["bell"]
+    whole = task.tune([loud], [loud], [recording._replace(labelled_spans=None)], LABELS, options).decisions["bell"]
+    assert (within.median_frames, within.min_seconds) == (1, 0)
+    assert whole.median_frames > 1 or whole.min_seconds > 0  # blips would be false alarms
+
+
 def test_the_worst_mistakes_are_events_where_there_is_none_and_the_longest_missed() -> None:
     given = judged(track_of((0, 20, 40), (1, 150, 170)), PERFECT, ("busy",))
     decisions = dict.fromkeys(LABELS, SpanDecision())

@@ -203,7 +203,7 @@ def test_a_copied_converted_or_pickled_layer_runs_its_own_weights(kind: Any, rew
     cuts=st.lists(st.integers(0, 25), max_size=4),
     rate=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
     has_neurons=st.booleans(),
-    backend=st.sampled_from(["packed", "reference"]),
+    backend=st.sampled_from(["event", "packed", "reference"]),
     seed=st.integers(0, 999),
 )
 def test_streaming_in_any_split_equals_one_pass(
@@ -275,7 +275,7 @@ def test_packed_rows_in_blocks_equal_the_dense_scan(kind: Any, num_streams: int)
 
 
 @KINDS
-@pytest.mark.parametrize("backend", ["packed", "reference"])
+@pytest.mark.parametrize("backend", ["event", "packed", "reference"])
 @pytest.mark.parametrize(("streams", "num_frames"), [(0, 4), (3, 0), (0, 0)])
 def test_no_streams_or_no_frames_are_a_case_like_others(
     kind: Any, backend: Backend, streams: int, num_frames: int
@@ -331,7 +331,7 @@ def test_auto_gives_a_learning_switch_its_gradient_and_says_what_it_chose() -> N
     layer, frames = SuGRU(F, H, batch_first=True), torch.randn(1, 4, F)
     is_open = torch.tensor([[1.0, 0, 1, 0]], requires_grad=True)
     result = layer(frames, switch=Switch(is_open))
-    assert result.backend == "packed"
+    assert result.backend == "event"
     torch.autograd.backward(result.output.sum())
     assert is_open.grad is not None
     assert (is_open.grad != 0).all()
@@ -342,7 +342,7 @@ def test_confidence_tells_each_frames_switch_whether_its_held_output_helps() -> 
     layer, frames = SuGRU(F, H, batch_first=True).double(), torch.randn(2, 6, F).double()
     is_open = torch.tensor([[1.0, 0, 1, 0, 0, 1]] * 2).double().requires_grad_()
     mix, lengths = torch.randn(2, 6, H).double(), torch.tensor([6, 4])
-    for backend in ("packed", "reference"):
+    for backend in ("event", "packed", "reference"):
         keywords = {"switch": Switch(is_open), "lengths": lengths, "backend": backend}
         result = layer(frames, closed_frames="confidence", **keywords)
         assert torch.equal(result.output, layer(frames, **keywords).output)

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from surnn import Restart, Switch, sample_closed
 from surnn.cells import GRU, LSTM, RNN_RELU, RNN_TANH, Cell, Weights
-from surnn.kernels import closed, packed, reference
+from surnn.kernels import closed, event, packed, reference
 from surnn.network import Network
 
 Array = npt.NDArray[np.float64]
 F, H = 5, 4
+FAST = pytest.mark.parametrize("backend", [packed, event], ids=lambda backend: backend.__name__)
 CELLS = [RNN_TANH, RNN_RELU, GRU, LSTM]
 
 
@@ -97,6 +98,10 @@ def run(backend: Any, case: Case, **options: Any) -> list[Tensor]:
     return found
 
 
+def case_of_scan(case: Case) -> tuple[Any, ...]:
+    return case.frames, case.state, case.network, case.switch, case.lengths
+
+
 def assert_same(found: list[Tensor], expected: list[Tensor]) -> None:
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)  # double precision, sums of some hundred terms
@@ -105,8 +110,9 @@ def assert_same(found: list[Tensor], expected: list[Tensor]) -> None:
 @pytest.mark.parametrize("has_neurons", [False, True], ids=["frames", "neurons"])
 @pytest.mark.parametrize("num_directions", [1, 2], ids=["forward", "both ways"])
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
-def test_packed_equals_reference_in_outputs_states_and_every_gradient(
-    cell: Cell, num_directions: int, has_neurons: bool
+@FAST
+def test_open_frames_alone_equal_reference_in_outputs_states_and_every_gradient(
+    backend: Any, cell: Cell, num_directions: int, has_neurons: bool
 ) -> None:
     shapes = itertools.product((1, 3), (1, 13), (0.0, 0.4, 1.0), (False, True))
     for num_layers, num_frames, rate, is_ragged in shapes:
@@ -119,9 +125,10 @@ def test_packed_equals_reference_in_outputs_states_and_every_gradient(
             has_neurons=has_neurons,
             is_ragged=is_ragged,
         )
-        assert_same(run(packed, case), run(reference, case))
+        assert_same(run(backend, case), run(reference, case))
 
 
+@FAST
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 @pytest.mark.parametrize(
     "options",
@@ -142,13 +149,19 @@ def test_packed_equals_reference_in_outputs_states_and_every_gradient(
     ],
     ids=str,
 )
-def test_packed_equals_reference_under_every_option(cell: Cell, options: dict[str, Any]) -> None:
+def test_open_frames_alone_equal_reference_under_every_option(
+    backend: Any, cell: Cell, options: dict[str, Any]
+) -> None:
     case = make_case(cell, **options)
-    assert_same(run(packed, case), run(reference, case))
+    assert_same(run(backend, case), run(reference, case))
+    with torch.no_grad():  # "event" takes a way of its own
+        found, expected = (one.scan(*case_of_scan(case)) for one in (backend, reference))
+    assert_same([found[0], *found[1]], [expected[0], *expected[1]])
 
 
 @settings(deadline=None, max_examples=50)
 @given(
+    backend=st.sampled_from([packed, event]),
     cell=st.sampled_from(CELLS),
     num_layers=st.integers(1, 3),
     num_directions=st.integers(1, 2),
@@ -162,18 +175,21 @@ def test_packed_equals_reference_under_every_option(cell: Cell, options: dict[st
     block_frames=st.integers(1, 9),
     seed=st.integers(0, 999),
 )
-def test_packed_equals_reference_whatever_is_drawn(
-    after_closed: int | None, after_open: int | None, block_frames: int, **options: Any
+def test_open_frames_alone_equal_reference_whatever_is_drawn(
+    backend: Any, after_closed: int | None, after_open: int | None, block_frames: int, **options: Any
 ) -> None:
     restart = Restart(after_closed, after_open) if options["num_directions"] == 2 else None
     case = make_case(restart=restart, **options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(closed, "BLOCK_FRAMES", block_frames)
-        found = run(packed, case)
+        found = run(backend, case)
     assert_same(found, run(reference, case))
+    with torch.no_grad():
+        alone = backend.scan(*case_of_scan(case))
+    assert_same([alone[0], *alone[1]], found[: 1 + len(alone[1])])
 
 
-@pytest.mark.parametrize("backend", [reference, packed])
+@pytest.mark.parametrize("backend", [reference, packed, event], ids=lambda backend: backend.__name__)
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 def test_closed_neurons_frames_and_padding_hold_bit_for_bit_in_single_precision(backend: Any, cell: Cell) -> None:
     case = make_case(cell, num_layers=2, num_frames=30, rate=0.3, has_neurons=True)
@@ -195,7 +211,7 @@ def test_closed_neurons_frames_and_padding_hold_bit_for_bit_in_single_precision(
     assert torch.equal(final[0][-1], output[:, -1])
 
 
-@pytest.mark.parametrize("backend", [reference, packed])
+@pytest.mark.parametrize("backend", [reference, packed, event], ids=lambda backend: backend.__name__)
 def test_what_a_closed_frame_holds_does_not_matter(backend: Any) -> None:
     case = make_case(GRU, learns=False)
     assert case.switch is not None
@@ -233,7 +249,7 @@ def relaxed_loop(
     return total
 
 
-@pytest.mark.parametrize("backend", [reference, packed])
+@pytest.mark.parametrize("backend", [reference, packed, event], ids=lambda backend: backend.__name__)
 @pytest.mark.parametrize("num_layers", [1, 2])
 @pytest.mark.parametrize("cell", [GRU, LSTM], ids=lambda cell: cell.name)
 def test_switch_gradients_are_slopes_of_the_relaxed_loop(cell: Cell, num_layers: int, backend: Any) -> None:
@@ -261,7 +277,7 @@ def test_switch_gradients_are_slopes_of_the_relaxed_loop(cell: Cell, num_layers:
             assert float(grad[place]) == pytest.approx((sides[0] - sides[1]) / (2 * step), abs=1e-7)
 
 
-@pytest.mark.parametrize("backend", [reference, packed])
+@pytest.mark.parametrize("backend", [reference, packed, event], ids=lambda backend: backend.__name__)
 def test_a_closed_neuron_holds_to_the_last_bit_while_its_neighbour_steps(backend: Any) -> None:
     case = make_case(GRU, num_frames=1, rate=1.0)
     neurons = torch.tensor([1, 0, 1, 0]).double().expand(3, 1, H)
@@ -272,7 +288,7 @@ def test_a_closed_neuron_holds_to_the_last_bit_while_its_neighbour_steps(backend
     torch.testing.assert_close(half[:, 0][takes], whole[:, 0][takes], rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("backend", [reference, packed])
+@pytest.mark.parametrize("backend", [reference, packed, event], ids=lambda backend: backend.__name__)
 def test_padding_gives_the_switch_no_gradient(backend: Any) -> None:
     case = make_case(GRU, num_frames=4, rate=0.5, is_ragged=True)
     assert case.switch is not None
@@ -288,7 +304,7 @@ def test_a_backward_direction_forgets_where_a_segment_ends() -> None:
     network = case.network._replace(restart=Restart(after_closed=3, after_open=2))
     state = tuple(torch.zeros_like(part) for part in case.state)
     (both,) = case.network.layers
-    for backend in (reference, packed):
+    for backend in (reference, packed, event):
         output, _ = backend.scan(case.frames, state, network, Switch(is_open))
         alone = network._replace(layers=((both[1],),), restart=None)
         for begin, end in ((0, 2), (5, 7), (7, 8)):
@@ -335,14 +351,15 @@ def kept_bytes(call: Callable[[], tuple[Tensor, Any]]) -> int:
     return sum(kept.values())
 
 
-def test_what_is_kept_for_the_backward_pass_grows_with_open_frames_alone() -> None:
+@FAST
+def test_what_is_kept_for_the_backward_pass_grows_with_open_frames_alone(backend: Any) -> None:
     sizes = []
     for num_frames in (2_000, 20_000):
         case = make_case(GRU, num_frames=num_frames, rate=0.0)
         is_open = torch.zeros(3, num_frames, dtype=torch.float64)
         is_open[:, :: num_frames // 20] = 1
         switch = Switch(is_open.requires_grad_())
-        sizes.append(kept_bytes(lambda: packed.scan(case.frames, case.state, case.network, switch)))  # noqa: B023
+        sizes.append(kept_bytes(lambda: backend.scan(case.frames, case.state, case.network, switch)))  # noqa: B023
     per_frame = (sizes[1] - sizes[0]) / (3 * 18_000)
     # Beside input and switch, which exist already: two places of 8 bytes, and whether it is closed; not H numbers.
     assert per_frame - 8 * (F + 1) <= 17, f"{per_frame} bytes per closed frame"

@@ -108,6 +108,20 @@ def test_index_rows_with_times_are_events_and_rows_without_are_labels_of_clips(t
     assert (c.split, c.group, c.events, c.clip_labels, c.labelled_spans) == ("test", "P3", (), None, None)
 
 
+def test_an_ignored_action_with_times_leaves_its_video_as_one_in_which_nothing_is_to_be_found(tmp_path: Path) -> None:
+    for name in "abc":
+        put_clip(tmp_path / f"{name}.mp4")
+    (tmp_path / "index.csv").write_text(
+        "file,label,group,split,onset,offset\na.mp4,walk,P1,train,0.5,1.0\nb.mp4,fall,P2,val,0,0.5\n"
+        "b.mp4,walk,P2,val,0.5,1.0\nc.mp4,fall,P3,test,0.2,0.5\n"
+    )
+    corpus = ActionFolder(str(tmp_path), index="index.csv", ignored_labels=["walk"])
+    a, b, _ = corpus.prepare(tmp_path)
+    assert corpus.labels == ("fall",)
+    assert (a.events, a.clip_labels, a.labelled_spans) == ((), None, None)
+    assert b.events == (Event(0.0, 0.5, "fall"),)
+
+
 def test_files_without_pictures_are_left_out_by_name_with_the_reason(tmp_path: Path) -> None:
     for number in range(4):
         put_clip(tmp_path / "run" / f"{number}.mp4")

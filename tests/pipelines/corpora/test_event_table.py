@@ -192,3 +192,41 @@ def test_desed_names_the_part_that_is_missing(tmp_path: Path) -> None:
     (tmp_path / "metadata/train/audioset_strong.tsv").unlink()
     with pytest.raises(UserError, match=r"audioset_strong\.tsv is missing; leave its part out"):
         DESED(str(tmp_path), parts=("strong",)).prepare(tmp_path)
+
+
+def test_labels_can_count_as_others(audio: Path, tmp_path: Path) -> None:
+    text = "file,onset,offset,label\ntrain/a.flac,1.0,1.5,nail\ntest/d.flac,0,1,pad\nval/c.flac,0,1,tap\n"
+    table = put(tmp_path / "events.csv", text)
+    corpus = EventTable(str(audio), table, labels=["tap"], renamed_labels={"nail": "tap", "pad": "tap"})
+    assert {event.label for recording in corpus.prepare(tmp_path) for event in recording.events} == {"tap"}
+    assert EventTable(str(audio), table, renamed_labels={"nail": "tap", "pad": "tap"}).labels == ("tap",)
+    assert EventTable(str(audio), table, renamed_labels={"nail": "hard", "*": "soft"}).labels == ("hard", "soft")
+
+
+def test_tables_are_looked_for_beside_the_recordings_too(audio: Path) -> None:
+    put(audio / "events.csv", "file,onset,offset,label\ntrain/a.flac,1.0,1.5,dog\n")
+    put(audio / "index.csv", "file\ntrain/a.flac\nval/c.flac\n")
+    recordings = EventTable(str(audio), "events.csv", files="index.csv").prepare(audio)
+    assert [(r.source.stem, len(r.events)) for r in recordings] == [("a", 1), ("c", 0)]
+
+
+def test_a_recording_is_cut_in_time_and_never_within_an_event(tmp_path: Path) -> None:
+    put_audio(tmp_path / "one.flac", 10.0)
+    rows = ["0.5,1.0,a", "4.5,5.25,a", "5.1,6.0,b", "6.2,6.4,a", "7.75,8.0,b", "9.0,9.5,a"]
+    put(tmp_path / "events.csv", "file,onset,offset,label\n" + "".join(f"one,{row}\n" for row in rows))
+    shares = {"train": 0.5, "validation": 0.25, "test": 0.25}
+    parts = EventTable(str(tmp_path), "events.csv", time_shares=shares).prepare(tmp_path)
+    # 5.0 lies within the event that ends at 5.25, and this within the one that ends at 6.0; 7.5 lies in none
+    assert [part.split for part in parts] == ["train", "validation", "test"]
+    assert [part.labelled_spans for part in parts] == [((0.0, 6.0),), ((6.0, 7.5),), ((7.5, 10.0),)]
+    assert [[e.onset_seconds for e in part.events] for part in parts] == [[0.5, 4.5, 5.1], [6.2], [7.75, 9.0]]
+
+
+def test_time_shares_that_make_no_sense_are_refused(audio: Path) -> None:
+    for given, told in (
+        ({"time_shares": {"train": 0.5, "test": 0.4}}, "must be above 0 and add up to 1"),
+        ({"time_shares": {"train": 0.5, "dev": 0.5}}, "time_shares names 'dev'"),
+        ({"time_shares": {"train": 1.0}, "splits": {"train": ["a"]}}, "leave one of them out"),
+    ):
+        with pytest.raises(UserError, match=told):
+            EventTable(str(audio), "events.csv", **given)

@@ -14,7 +14,7 @@ from pipelines.corpora.utterances import Stock
 def streams(stock: Stock) -> dict[str, Stream]:
     generator = np.random.default_rng(5)
     rooms = [room_response(generator) for _ in range(8)]
-    seconds = {"practice": 40, "talkative": 90, "quiet": 120, "sparse": 240}
+    seconds = {"practice": 40, "talkative": 90, "quiet": 120, "sparse": 240, "dry": 40}
     return {kind: compose(generator, KINDS[kind], stock, rooms, seconds[kind] * RATE_HZ) for kind in KINDS}
 
 
