@@ -21,7 +21,7 @@ from surnn.network import Network
 from surnn.results import ScanResult
 from surnn.types import Gate, Packed, Sampled, Switch
 
-Backend = Literal["auto", "event", "packed", "reference"]
+Backend = Literal["auto", "event", "packed", "triton", "reference"]
 ClosedFrames = Literal["exact", "confidence"] | Sampled
 Hidden = Tensor | tuple[Tensor, Tensor]
 
@@ -174,7 +174,8 @@ class SuLayer(nn.Module):
                 candidates, from whether the held output should be louder or softer; biased (H-Net, arXiv:2507.07955).
             backend: "reference" is the plain loop over all frames; "packed" steps over open frames alone, by torch's
                 kernels; "event" over open frames and open neurons, by loops for a CPU that numba compiles at first
-                use; "auto" takes the best (surnn.kernels.choice has the rules), and the result names it.
+                use; "triton" over open frames by fused kernels for a GPU; "auto" takes the best
+                (surnn.kernels.choice has the rules), and the result names it.
 
         Returns:
             Output and state in the type of the weights, laid out as torch does; a PackedSequence for a PackedSequence.

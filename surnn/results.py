@@ -24,7 +24,7 @@ class ScanResult(Generic[StateT]):
         state: (num_layers * D, B, H) after the last frame; for an LSTM a pair, hidden and cell state.
         switch: the switch that was applied (None: everything open).
         lengths: (B,) frames per stream; None: no padding.
-        backend: "event", "packed" or "reference": what "auto" chose.
+        backend: "event", "packed", "triton" or "reference"; what "auto" chose, where it was asked.
     """
 
     output: Tensor

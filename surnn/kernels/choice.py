@@ -5,7 +5,7 @@ open ones. So any cut of a stream into blocks runs on one backend, and gives the
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -13,17 +13,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from surnn.kernels import packed, reference
+from surnn.kernels import packed, reference, triton_rows
 from surnn.types import Switch
 
-BACKENDS = ("auto", "event", "packed", "reference")
+BACKENDS = ("auto", "event", "packed", "triton", "reference")
 
 
 class Chosen(NamedTuple):
     """A backend.
 
     Args:
-        name: "event", "packed" or "reference".
+        name: one of BACKENDS, but "auto".
         scan: over dense frames.
         scan_rows: over packed rows; None: it has no such thing.
         is_binary: tells whether a tensor is all 0 and 1, if it can do so faster than torch.
@@ -49,6 +49,9 @@ def choose(backend: str, frames: Tensor, switch: Switch | None) -> Chosen:
         return Chosen("reference", reference.scan, None, None)
     if backend == "packed":
         return Chosen("packed", packed.scan, packed.scan_rows, None)
+    if backend == "triton":
+        scan, scan_rows = (partial(each, run=triton_rows.run_rows) for each in (packed.scan, packed.scan_rows))
+        return Chosen("triton", scan, scan_rows, None)
     if not has_numba():
         raise ValueError(
             'backend="event" is compiled by numba, which is not installed; install numba, or use backend="packed"'
@@ -62,7 +65,8 @@ def best(frames: Tensor, switch: Switch | None) -> str:
 
     A soft switch closes nothing: only the reference mixes states. On a CPU the event loops are as fast as the fastest
     dense library where everything is open, and faster the more is closed, forward and backward (python -m
-    benchmarks.kernels). Elsewhere, in other types, and without numba, torch's own kernels over open frames.
+    benchmarks.kernels). Elsewhere, in other types, and without numba, torch's own kernels over open frames. "triton"
+    has to be asked for until it has been timed on a GPU (python -m benchmarks.gpu_kernels).
     """
     if switch is not None and switch.is_soft:
         return "reference"

@@ -11,6 +11,7 @@ any cut of a stream into blocks, and on any number of threads gives the same bit
 
 import logging
 import time
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from surnn.kernels import packed
 from surnn.kernels.event_run import Chains, Table, run_chains
 from surnn.kernels.event_steps import EventSteps
 from surnn.kernels.event_weights import laid_out
+from surnn.kernels.rows import run_rows
 from surnn.layout import Restart, segment_starts
 from surnn.network import Network
 from surnn.types import Packed, Sampled, Switch
@@ -53,7 +55,8 @@ def scan(
         raise ValueError('the switch is soft, so no frame is closed; use backend="reference"')
     batch, num_frames = frames.shape[:2]
     if wants_gradient(frames, state, network, switch):
-        return packed.scan(frames, state, network, switch, lengths, sampled, steps=EventSteps())
+        run = partial(run_rows, steps=EventSteps())
+        return packed.scan(frames, state, network, switch, lengths, sampled, run)
     begun = None if loops.step_chains.overloads else time.perf_counter()
     index, counts = _open_frames(frames, switch, lengths)
     width = network.num_directions * state[0].shape[-1]
@@ -75,7 +78,7 @@ def scan_rows(rows: Packed, state: State, network: Network) -> tuple[Tensor, Sta
     """The same over rows that were packed before; arguments and results as in `packed.scan_rows`."""
     check_can_run(rows.data)
     if wants_gradient(rows.data, state, network, None):
-        return packed.scan_rows(rows, state, network, EventSteps())
+        return packed.scan_rows(rows, state, network, partial(run_rows, steps=EventSteps()))
     num_rows, width = len(rows.data), network.num_directions * state[0].shape[-1]
     output = torch.empty(num_rows, width, dtype=rows.data.dtype)
     read = Table(_flat(rows.data), np.arange(num_rows), rows.data.shape[1], 0)

@@ -5,6 +5,7 @@ rows       A B   C     D        each layer and direction runs over rows: torch's
 frames     A B B C C C D        the last layer's rows, held
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -12,12 +13,14 @@ from torch import Tensor
 
 from surnn.cells import State, Weights
 from surnn.kernels.closed import Closed, Inputs
-from surnn.kernels.rows import Ran, Steps, run_rows
+from surnn.kernels.rows import Ran, run_rows
 from surnn.kernels.stock import run_stock
 from surnn.layout import Layout, held_rows, lay_out, reversed_rows, segment_starts
 from surnn.network import Network
 from surnn.packing import frames_within
 from surnn.types import Packed, Sampled, Switch
+
+RunRows = Callable[..., Ran]  # arguments and result of surnn.kernels.rows.run_rows
 
 
 class _Way(NamedTuple):
@@ -63,7 +66,7 @@ def scan(
     switch: Switch | None = None,
     lengths: Tensor | None = None,
     sampled: Sampled | None = None,
-    steps: Steps | None = None,
+    run: RunRows = run_rows,
 ) -> tuple[Tensor, State]:
     """A gated recurrent network over open frames, held between them; arguments and results as in `reference.scan`.
 
@@ -72,7 +75,7 @@ def scan(
 
     Args:
         sampled: compute the gradient of these closed frames only, weighted to be right on average; None: of all.
-        steps: who steps through rows; None: torch.
+        run: who runs a layer and direction over rows.
 
     Raises:
         ValueError: if the switch is soft.
@@ -95,25 +98,25 @@ def scan(
                 closed, weight = closed & sampled.frames, 1 / sampled.probability
             learning = _Learning(switch.frames, closed, weight, switch.neurons, frames.detach())
     ways = _ways(index, is_open.sum(dim=1), network, is_open)
-    tables, final, taps = _stack(frames[stream, index], state, network, ways, gate, learning, steps)
+    tables, final, taps = _stack(frames[stream, index], state, network, ways, gate, learning, run)
     output = torch.cat([table[way.place] for table, way in zip(tables, ways, strict=True)], dim=-1)
     for tap in taps:
         output = output + tap  # zero; it tells a layer the gradient of what is held of it
     return output, final
 
 
-def scan_rows(packed: Packed, state: State, network: Network, steps: Steps | None = None) -> tuple[Tensor, State]:
+def scan_rows(packed: Packed, state: State, network: Network, run: RunRows = run_rows) -> tuple[Tensor, State]:
     """The same over rows that were packed before, every one of them a step.
 
     Args:
         packed: rows of B streams; streams without a row keep their state.
-        state, network, steps: as in `scan`.
+        state, network, run: as in `scan`.
 
     Returns:
         Packed output (N, D * H) of the last layer, and the state.
     """
     ways = _ways(packed.index, packed.lengths, network, None)
-    tables, final, _ = _stack(packed.data, state, network, ways, None, None, steps)
+    tables, final, _ = _stack(packed.data, state, network, ways, None, None, run)
     return _side_by_side(tables, ways, len(packed.lengths)), final
 
 
@@ -146,7 +149,7 @@ def _stack(
     ways: list[_Way],
     gate: Tensor | None,
     learning: _Learning | None,
-    steps: Steps | None,
+    run: RunRows,
 ) -> tuple[list[Tensor], State, list[Tensor]]:
     """The last layer's output before and at each row, a table (B + N, H) per direction; the state; the taps."""
     num_streams, num_neurons = state[0].shape[1:]
@@ -179,7 +182,7 @@ def _stack(
             frames = None if learning is None else learning.frames
             gated = gate if gate is None or gate.shape[1] == 1 else gate[:, own]
             gated = None if gated is None else way.turned(gated)
-            ran.append(run_rows(*given, gated, frames, closed, is_tapped=is_heard, steps=steps))
+            ran.append(run(*given, gated, frames, closed, is_tapped=is_heard))
         finals += [way_ran.state for way_ran in ran]
         if ran[0].tap is not None:
             taps.append(torch.cat([way_ran.tap for way_ran in ran if way_ran.tap is not None], dim=-1))

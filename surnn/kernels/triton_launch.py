@@ -188,6 +188,6 @@ def why_missing() -> str | None:
             raise
         return (
             "GPU kernels need the package triton, which comes with torch for CUDA on Linux and is missing here; "
-            "install torch from its CUDA index, or use the loop of surnn.kernels.rows"
+            'install torch from its CUDA index, or use backend="packed"'
         )
     return None

@@ -83,7 +83,7 @@ def run_rows(
         raise ValueError(
             "Triton kernels take float32, float64 or bfloat16 rows, weights of that type and up to "
             f"{MAX_HIDDEN_SIZE} neurons, on a CUDA device of compute capability 8.0 or later; got {rows.dtype} on "
-            f"{rows.device}, weights {weights.weight_hh.dtype}, {hidden_size} neurons; use surnn.kernels.rows"
+            f'{rows.device}, weights {weights.weight_hh.dtype}, {hidden_size} neurons; use backend="packed"'
         )
     if way == "on chip" and not fits_on_chip(cell, weights.weight_hh, is_backward=False):
         raise ValueError(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from surnn import Switch
+from surnn import SuGRU, SuLSTM, Switch
 from surnn.cells import GRU, LSTM, RNN_RELU, RNN_TANH, Cell, Weights
 from surnn.kernels import reference
 from surnn.kernels.closed import Closed, Inputs
@@ -276,3 +276,28 @@ def test_few_open_neurons_are_gathered_and_small_weights_stay_on_chip() -> None:
     assert way(16, 1, 1.0) == way(128, 1, 1.0) == "on chip"
     assert way(128, 1, 0.5, is_backward=True) == way(256, 1, 0.1) == way(512, 1, 0.05) == "gathered"
     assert way(512, 1, 1.0) == way(512, 256, 1.0) == way(512, 256, 1.0, is_backward=True) == "grouped"
+
+
+@pytest.mark.parametrize("kind", [SuGRU, SuLSTM])
+def test_a_layer_runs_on_them_when_asked(kind: type[SuGRU] | type[SuLSTM]) -> None:
+    torch.manual_seed(0)
+    layer = kind(F, 8, num_layers=2, bidirectional=True, batch_first=True, dtype=torch.float64).to(DEVICE)
+    frames = torch.randn(2, 6, F, dtype=torch.float64, device=DEVICE)
+    switch = Switch(
+        (torch.rand(2, 6, device=DEVICE) < 0.6).double().requires_grad_(),
+        (torch.rand(2, 6, 16, device=DEVICE) < 0.5).double().requires_grad_(),
+    )
+    found: dict[str, list[Tensor]] = {}
+    for backend in ("triton", "reference"):
+        result = layer(frames, switch=switch, backend=backend)
+        assert result.backend == backend
+        leaves = [switch.frames, switch.neurons, *layer.parameters()]
+        found[backend] = [result.output, *torch.autograd.grad(result.output.square().sum(), leaves)]  # type: ignore[arg-type]
+    for one, other in zip(*found.values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
+
+
+def test_a_layer_on_a_cpu_says_what_to_do_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surnn.kernels.triton_rows.is_interpreting", lambda: False)
+    with pytest.raises(ValueError, match='backend="packed"'):
+        SuGRU(F, 8)(torch.ones(2, 1, F), switch=Switch(torch.ones(1, 2), torch.ones(1, 2, 8)), backend="triton")
