@@ -68,6 +68,7 @@ class Stopwatch:
 
     def __init__(self, tagger: Tagger, clock: Callable[[], float]) -> None:
         self.fingerprint, self._tagger, self._clock = tagger.fingerprint, tagger, clock
+        self.line, self.recipe = getattr(tagger, "line", None), getattr(tagger, "recipe", None)
         self.seconds = 0.0
 
     def tag(self, path: str, **settings: Any) -> Events:

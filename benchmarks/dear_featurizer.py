@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--kind", default="quiet", help="of staged streams, see SpokenWords; default: %(default)s")
     parser.add_argument("--bundle", default="HUBERT_BASE", help="torchaudio's name; default: %(default)s")
     parser.add_argument("--window-seconds", type=float, default=0.64, help="of the featurizer; default: %(default)s")
-    parser.add_argument("--context-seconds", type=float, default=0.16, help="on either side; default: %(default)s")
+    parser.add_argument("--context-seconds", type=float, default=0.32, help="on either side; default: %(default)s")
     parser.add_argument("--runs", type=int, default=3, help="turns; default: %(default)s")
     parser.add_argument("--output", type=Path, metavar="DIR", help="gets results.json")
     options = parser.parse_args(argv)

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.corpora import StagedActions
+from pipelines.corpora.staged_actors import Actor, Cast, Script, Span
 from pipelines.corpora.staged_files import figure, place
 from pipelines.corpora.staged_moves import ACTIONS
 from pipelines.corpora.staged_scenes import make_camera, make_light
-from pipelines.corpora.staged_scripts import Actor, Cast, Script, Span
 from pipelines.corpora.staged_video import Format, encode, make_sensor, render
 
 KEY_DISTANCES = (0.5, 1.0, 2.0, 5.0, 10.0)  # seconds

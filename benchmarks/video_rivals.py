@@ -156,7 +156,7 @@ def walked(
     rounds = [[walk(recording) for recording in test] for _ in range(num_runs)]
     seconds = [statistics.median(walk.seconds for walk in walks) for walks in zip(*rounds, strict=True)]
     walks = [walk._replace(seconds=usual) for walk, usual in zip(rounds[0], seconds, strict=True)]
-    spans = {label: decision.span for label, decision in decisions.items()}
+    spans = {label: decision.ranking_span for label, decision in decisions.items()}
     ranked = []
     for (track, _, _), recording in zip(walks, test, strict=True):
         candidates = span_candidates(track.held, track.grid, labels, decisions=spans, seconds=track.seconds)

@@ -15,6 +15,7 @@ from surnn.gates import (
 )
 from surnn.layers import SuGRU, SuLSTM, SuRNN
 from surnn.layout import Restart, segment_starts
+from surnn.onnx_export import export_onnx
 from surnn.packing import frames_within, hold, pack
 from surnn.rates import SwitchRates, switch_rates
 from surnn.results import ScanResult
@@ -40,6 +41,7 @@ __all__ = [
     "SuRNN",
     "Switch",
     "SwitchRates",
+    "export_onnx",
     "frame_and_neuron_losses",
     "frames_within",
     "hard_step",

@@ -220,11 +220,12 @@ def test_files_name_no_folder_of_a_machine_and_no_registry() -> None:
     assert found == []
 
 
-def test_files_are_small_text_and_one_picture() -> None:
+def test_files_are_small_text_and_a_few_pictures() -> None:
     files = tracked_files()
     pictures = [path for path in files if path.suffix == ".png"]
-    assert pictures == [ROOT / "docs" / "recording.png"]
-    assert pictures[0].stat().st_size <= LARGEST_PICTURE_BYTES
+    names = ["method_costs.png", "method_gradients.png", "method_length.png", "recording.png"]
+    assert sorted(pictures) == [ROOT / "docs" / name for name in names]
+    assert all(path.stat().st_size <= LARGEST_PICTURE_BYTES for path in pictures)
     for path in set(files) - set(pictures):
         content = path.read_bytes()
         assert b"\0" not in content, f"{path.name} is no text"

@@ -107,7 +107,7 @@ def tag_archive(
     workers: int = 1,
     min_score: float | None = None,
     gate: str = "learned",
-    channel: int | None = None,
+    channel: int | Literal["each"] | None = None,
     merge_gap_seconds: float | None = None,
     audit_share: float = 0.0,
     exports: Collection[str] = (),

@@ -26,6 +26,7 @@ COMMIT_EVERY_FILES = 1000
 COMMIT_EVERY_EVENTS = 100_000
 
 _APPLICATION_ID = 0x73755254  # "suRT": what the head of the file says it is
+_SCHEMA_VERSION = 1  # one more whenever the tables below change; journals older than the count say 0
 _PAGE_FILES = 2000
 _SCHEMA = (
     """
@@ -44,6 +45,7 @@ CREATE TABLE files (
     frames_open REAL NOT NULL DEFAULT 0,
     work_seconds REAL NOT NULL DEFAULT 0,
     recording_start TEXT NOT NULL DEFAULT '',
+    sample_rate_hz INTEGER NOT NULL DEFAULT 0,
     audit TEXT
 )
 """,
@@ -65,7 +67,7 @@ class Journal:
         clock: seconds, for tests.
 
     Raises:
-        UserError: if the file there is no journal, is damaged, or the disk refuses.
+        UserError: if the file there is no journal, one of other software, is damaged, or the disk refuses.
     """
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -83,6 +85,12 @@ class Journal:
         (tables,) = self._base.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if mark != _APPLICATION_ID and tables:
             raise UsageError(f"{self.path}: is no journal of a tagging job; choose another --output")
+        (schema,) = self._base.execute("PRAGMA user_version").fetchone()
+        if tables and schema != _SCHEMA_VERSION:
+            raise UsageError(
+                f"{self.path}: was written by another version of this software (its tables are of version {schema}, "
+                f"this one's {_SCHEMA_VERSION}); choose another --output, or --overwrite to tag everything again"
+            )
         self._base.execute("PRAGMA journal_mode = WAL")
         self._base.execute("PRAGMA synchronous = FULL")  # a commit survives a power cut; there are few of them
         if not tables:
@@ -90,6 +98,7 @@ class Journal:
                 for statement in _SCHEMA:
                     self._base.execute(statement)
                 self._base.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+                self._base.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
 
     def __enter__(self) -> Self:
         return self
@@ -219,7 +228,7 @@ class Journal:
         self._base.execute(f"DELETE FROM events WHERE file IN (SELECT id FROM files WHERE {where})", values)
         return self._base.execute(
             "UPDATE files SET status = 'waiting', reason = '', seconds = 0, frames_open = 0, work_seconds = 0, "
-            f"recording_start = '', audit = NULL WHERE {where}",
+            f"recording_start = '', sample_rate_hz = 0, audit = NULL WHERE {where}",
             values,
         ).rowcount
 
@@ -272,8 +281,8 @@ class Journal:
             with self._trouble(), self._transaction():
                 self._base.executemany(
                     "UPDATE files SET status = ?, reason = ?, size = ?, mtime_ns = ?, seconds = ?, frames_open = ?, "
-                    "work_seconds = ?, recording_start = ?, audit = ? WHERE id = ?",
-                    ((o.status, o.reason, *o[3:10], o.number) for o in self._recorded),
+                    "work_seconds = ?, recording_start = ?, sample_rate_hz = ?, audit = ? WHERE id = ?",
+                    ((o.status, o.reason, *o[3:11], o.number) for o in self._recorded),
                 )
                 self._base.executemany(
                     "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -285,8 +294,8 @@ class Journal:
     def file_rows(self) -> Iterator[FileRow]:
         """Inputs that are done or have failed, by path."""
         for path, *rest in self._select(
-            "SELECT path, status, reason, seconds, frames_open, work_seconds, recording_start FROM files "
-            "WHERE status IN ('done', 'failed') ORDER BY path"
+            "SELECT path, status, reason, seconds, frames_open, work_seconds, recording_start, sample_rate_hz "
+            "FROM files WHERE status IN ('done', 'failed') ORDER BY path"
         ):
             yield FileRow(as_utf8(os.fsdecode(path)), *rest)
 
@@ -314,7 +323,8 @@ class Journal:
     def add_all(self, other: "Journal") -> None:
         """Take in what another journal holds; of an input that both hold, what is done counts more than what failed."""
         columns = (
-            "path, kind, status, reason, size, mtime_ns, seconds, frames_open, work_seconds, recording_start, audit"
+            "path, kind, status, reason, size, mtime_ns, seconds, frames_open, work_seconds, recording_start, "
+            "sample_rate_hz, audit"
         )
         with self._trouble(), self._transaction():
             for number, *row in other._select(f"SELECT id, {columns} FROM files ORDER BY path"):
@@ -324,7 +334,7 @@ class Journal:
                         continue
                     self._base.execute("DELETE FROM files WHERE id = ?", [known[0]])
                 new = self._base.execute(
-                    f"INSERT INTO files ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row
+                    f"INSERT INTO files ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row
                 ).lastrowid
                 self._base.executemany(
                     "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",

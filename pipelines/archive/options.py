@@ -1,7 +1,7 @@
 """What the tagging command takes: options, their help, and the refusal of what cannot be meant."""
 
 import argparse
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from pipelines.errors import UsageError
 from pipelines.exports import FORMATS
@@ -15,7 +15,7 @@ EPILOG = f"""\
 examples:
   {PROGRAM} runs/kws/model interview.mp3
   {PROGRAM} runs/kws/model archive/ --output results/ --workers 4 --export csv
-  {PROGRAM} runs/kws/model 'archive/**/*.flac' --min-score 0.8 --channel 0
+  {PROGRAM} runs/kws/model 'archive/**/*.flac' --min-score 0.8 --channel each
   find archive -name '*.wav' -print0 | {PROGRAM} runs/kws/model - --output results/
   {PROGRAM} runs/kws/model archive/ --output part1/ --shard 1/4
   {PROGRAM} --merge part1/ part2/ part3/ part4/ --output results/
@@ -88,7 +88,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         default="learned",
         help="learned: the model's switch; open: skip nothing, slower; default: learned",
     )
-    add("--channel", type=int, metavar="N", help="listen to this channel, from 0; default: the mean of all")
+    add(
+        "--channel",
+        type=_channel,
+        metavar="mix|each|N",
+        help="mix: the mean of all channels; each: every channel by itself; N: this one, from 0; default: mix",
+    )
     add(
         "--trust",
         action="append",
@@ -166,6 +171,17 @@ def _check_merge(options: argparse.Namespace) -> None:
     for name in ("list", "min_score", "merge_gap", "channel", "trust", *FOR_FOLDERS):
         if name != "export" and getattr(options, name) != new_parser().get_default(name):
             raise UsageError(f"--{name.replace('_', '-')} means nothing to --merge: shards are tagged already")
+
+
+def _channel(text: str) -> int | Literal["each"] | None:
+    if text == "mix":
+        return None
+    if text == "each":
+        return "each"
+    try:
+        return int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} must be mix, each, or a channel's number from 0 on") from error
 
 
 def share_of(text: str | None) -> float:

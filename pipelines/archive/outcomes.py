@@ -31,9 +31,9 @@ class Outcome(NamedTuple):
     Args:
         number: of its task.
         status: "done", "failed", or "skipped" for a file that was never meant to be tagged.
-        reason: why it is not done, or what of it is damaged.
+        reason: why it is not done; or what of it is damaged, or missing for its sample rate.
         size, mtime_ns: of the file before it was read; None if it could not be read at all.
-        seconds, frames_open, work_seconds, recording_start: as in FileRow.
+        seconds, frames_open, work_seconds, recording_start, sample_rate_hz: as in FileRow.
         audit: JSON of its audit, None without one.
         events: sorted by onset.
     """
@@ -47,6 +47,7 @@ class Outcome(NamedTuple):
     frames_open: float = 0.0
     work_seconds: float = 0.0
     recording_start: str = ""
+    sample_rate_hz: int = 0
     audit: str | None = None
     events: tuple[Event, ...] = ()
 
@@ -70,7 +71,7 @@ def file_row(path: str, outcome: Outcome) -> FileRow:
     """An outcome as a row of the table of files."""
     status: Literal["done", "failed"] = "done" if outcome.status == "done" else "failed"
     o = outcome
-    return FileRow(as_utf8(path), status, o.reason, o.seconds, o.frames_open, o.work_seconds, o.recording_start)
+    return FileRow(as_utf8(path), status, o.reason, *o[5:10])
 
 
 def file_state(path: str) -> tuple[int | None, int | None]:

@@ -9,11 +9,13 @@ class FileRow(NamedTuple):
     Args:
         file: its path as the user named it (bytes that are no UTF-8 as backslash escapes).
         status: "done" or "failed".
-        reason: why it failed; of a video that is done, what of it is damaged, else "".
+        reason: why it failed; of what is done, what is damaged of a video, or what the sample rate keeps from the
+            model; else "".
         seconds: duration of the media that were read.
         frames_open: share of frames that the switch left open, in [0, 1].
         work_seconds: from opening the file to its last event; the one column that differs from run to run.
         recording_start: ISO 8601, with a UTC offset where the source gives one; "" where nothing tells.
+        sample_rate_hz: the file's own; 0 where it is not known, and of video.
     """
 
     file: str
@@ -23,6 +25,7 @@ class FileRow(NamedTuple):
     frames_open: float
     work_seconds: float
     recording_start: str
+    sample_rate_hz: int
 
 
 class EventRow(NamedTuple):

@@ -10,12 +10,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from pipelines.console import one_line
 from pipelines.errors import UsageError
 from pipelines.events import Event
 
+from .channels import Sound, sound_of, tag_each
 from .outcomes import Outcome, Task, file_state
 
 if TYPE_CHECKING:  # imported late, because it brings torch, which the job itself does not need
@@ -43,7 +44,8 @@ class Tagger(Protocol):
     def tag(self) -> Callable[..., "Events"]:
         """As pipelines.Model.tag: called with a path, channel, min_score, gate, progress, and perhaps audit_share.
 
-        A tagger may have `tag_closed` as well, as pipelines.Model has, which spares many short files a call each.
+        A tagger may have `tag_closed` as well, as pipelines.Model has, which spares many short files a call each; and
+        `line`, without which nothing is known of a file's sample rate and channels.
         """
 
 
@@ -53,14 +55,14 @@ class Settings(NamedTuple):
     Args:
         min_score: one threshold in [0, 1] instead of the model's own.
         gate: "learned", or "open" to skip nothing.
-        channel: the one to hear; None: the mean of all.
+        channel: the one to hear; "each": every one by itself; None: the mean of all.
         merge_gap_seconds: events of one label with no more than this between them become one; None: they stay apart.
         audit_share: share of closed frames that are opened at random, to estimate what the switch missed.
     """
 
     min_score: float | None = None
     gate: str = "learned"
-    channel: int | None = None
+    channel: int | Literal["each"] | None = None
     merge_gap_seconds: float | None = None
     audit_share: float = 0.0
 
@@ -74,8 +76,10 @@ class Settings(NamedTuple):
             raise UsageError(f"min-score {self.min_score:g} must lie in [0, 1]; it is a probability")
         if self.gate not in ("learned", "open"):
             raise UsageError(f"gate {self.gate!r} must be 'learned' (the model's own switch) or 'open' (no skipping)")
-        if self.channel is not None and self.channel < 0:
+        if isinstance(self.channel, int) and self.channel < 0:
             raise UsageError(f"channel {self.channel} must be 0 or more")
+        if not isinstance(self.channel, int | None) and self.channel != "each":
+            raise UsageError(f"channel {self.channel!r} must be 'each', or a number from 0 on; None is the mean of all")
         if self.merge_gap_seconds is not None and not self.merge_gap_seconds >= 0:
             raise UsageError(f"merge-gap {self.merge_gap_seconds:g} must be 0 seconds or more")
         if not 0 <= self.audit_share <= 1:
@@ -111,21 +115,33 @@ def tag_file(
     """
     if not is_named and os.path.exists(path) and not os.path.isfile(path):
         return Failure("is no regular file", is_expected=True)  # to open a pipe would be to wait for its writer
-    audit: dict[str, Any] = {"audit_share": settings.audit_share} if settings.audit_share else {}
     try:
-        events = tagger.tag(
-            path, channel=settings.channel, min_score=settings.min_score, gate=settings.gate, progress=heard, **audit
-        )
-        found = events.events
-        for event in found:
-            if not math.isfinite(event.onset_seconds + event.offset_seconds + event.score):
-                raise ValueError(f"the model answered {event}")
-        if settings.merge_gap_seconds is not None:
-            found = tuple(merge_events(found, settings.merge_gap_seconds))
-        channel = settings.channel or 0
-        return dataclasses.replace(events, events=tuple(event._replace(channel=channel) for event in found))
+        if settings.channel != "each":
+            return _tag_channel(tagger, settings, path, settings.channel, heard)
+        num_channels = sound_of(tagger, path).num_channels
+        if not num_channels:
+            return Failure("its channels cannot be counted; hear the mean of all, or one by its number")
+        if num_channels == 1:
+            return _tag_channel(tagger, settings, path, None, heard)
+        return tag_each(num_channels, heard, lambda channel, tell: _tag_channel(tagger, settings, path, channel, tell))
     except Exception as error:
         return _failure(error, path, is_named)
+
+
+def _tag_channel(
+    tagger: Tagger, settings: Settings, path: str, channel: int | None, heard: Callable[[float], None]
+) -> "Events":
+    audit: dict[str, Any] = {"audit_share": settings.audit_share} if settings.audit_share else {}
+    events = tagger.tag(
+        path, channel=channel, min_score=settings.min_score, gate=settings.gate, progress=heard, **audit
+    )
+    found = events.events
+    for event in found:
+        if not math.isfinite(event.onset_seconds + event.offset_seconds + event.score):
+            raise ValueError(f"the model answered {event}")
+    if settings.merge_gap_seconds is not None:
+        found = tuple(merge_events(found, settings.merge_gap_seconds))
+    return dataclasses.replace(events, events=tuple(event._replace(channel=channel or 0) for event in found))
 
 
 def _failure(error: Exception, path: str, is_named: bool) -> Failure:
@@ -161,7 +177,8 @@ def merge_events(events: Iterable[Event], gap_seconds: float) -> list[Event]:
 
 def gains_by_groups(tagger: Tagger, settings: Settings) -> bool:
     """Whether several short files together cost less than each alone."""
-    return hasattr(tagger, "tag_closed") and settings.gate == "learned" and not settings.audit_share
+    is_plain = settings.gate == "learned" and settings.channel != "each" and not settings.audit_share
+    return hasattr(tagger, "tag_closed") and is_plain
 
 
 def outcomes_of(
@@ -196,7 +213,7 @@ def outcomes_of(
             closed = {events.source: events for events in found if not events.events}
     for task in tasks:
         if (events := closed.get(task.path)) is not None:
-            yield _done(task, *states[task.path], events, events.work_seconds)
+            yield _done(task, *states[task.path], events, events.work_seconds, _sound(tagger, task.path))
         else:
             at(task)
             yield outcome_of(tagger, settings, task, heard)
@@ -205,6 +222,7 @@ def outcomes_of(
 def outcome_of(tagger: Tagger, settings: Settings, task: Task, heard: Callable[[float], None]) -> Outcome:
     """`tag_file` for the journal."""
     size, mtime_ns = file_state(task.path)  # before it is read: a file that is still being written counts as changed
+    sound = Sound() if size is None else _sound(tagger, task.path)
     begun = time.perf_counter()
     tagged = tag_file(tagger, settings, task.path, task.is_named, heard)
     if isinstance(tagged, Failure):
@@ -218,21 +236,32 @@ def outcome_of(tagger: Tagger, settings: Settings, task: Task, heard: Callable[[
             mtime_ns,
             seconds=tagged.read_seconds,
             work_seconds=time.perf_counter() - begun,
+            sample_rate_hz=sound.rate_hz,
         )
-    return _done(task, size, mtime_ns, tagged, time.perf_counter() - begun)
+    return _done(task, size, mtime_ns, tagged, time.perf_counter() - begun, sound)
 
 
-def _done(task: Task, size: int | None, mtime_ns: int | None, tagged: "Events", work_seconds: float) -> Outcome:
+def _sound(tagger: Tagger, path: str) -> Sound:
+    """`sound_of` a file, if it has sound; if not, tagging says why."""
+    with contextlib.suppress(Exception):
+        return sound_of(tagger, path)
+    return Sound()
+
+
+def _done(
+    task: Task, size: int | None, mtime_ns: int | None, tagged: "Events", work_seconds: float, sound: Sound
+) -> Outcome:
     return Outcome(
         task.number,
         "done",
-        tagged.damage_text,
+        "; ".join(filter(None, (tagged.damage_text, sound.missing))),
         size,
         mtime_ns,
         tagged.seconds,
         tagged.frames_open,
         work_seconds,
         tagged.recording_start,
+        sound.rate_hz,
         None if tagged.audit is None else tagged.audit.to_json(),
         tagged.events,
     )

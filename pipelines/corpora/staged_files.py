@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipelines.corpora.staged_actors import Cast, Script, Span
 from pipelines.corpora.staged_figures import Body, make_body
 from pipelines.corpora.staged_scenes import Place, make_camera, make_light, make_place
-from pipelines.corpora.staged_scripts import KINDS, Cast, Script, Span, clip_script, is_moving, recording_script
+from pipelines.corpora.staged_scripts import KINDS, clip_script, is_moving, recording_script
 from pipelines.corpora.staged_video import Format, encode, make_sensor, render
 from pipelines.corpora.staging import is_complete
 from pipelines.corpora.workers import Workers

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipelines.corpora.staged_actors import Script
 from pipelines.corpora.staged_drawing import (
     SHADOW_GAIN,
     darken,
@@ -20,7 +21,7 @@ from pipelines.corpora.staged_drawing import (
 )
 from pipelines.corpora.staged_figures import JOINT, Array, joints
 from pipelines.corpora.staged_scenes import Camera, Light, Place, paint_place
-from pipelines.corpora.staged_scripts import Script, is_moving
+from pipelines.corpora.staged_scripts import is_moving
 from pipelines.corpora.staged_things import paint_thing
 
 Planes = NDArray[np.uint8]  # (height * 3 / 2, width): luma, then the two colour planes, as yuv420p is laid out

@@ -34,6 +34,8 @@ class ActionDecision(NamedTuple):
         open_at, close_at, median_frames, min_seconds, merge_seconds: see pipelines.spans.SpanDecision.
         clip_share: a clip's score for the label is the mean probability of this share of its frames, the best ones;
             0: of the best frame alone.
+        raised_logits: by so much both thresholds were raised from those of the highest F1, to keep to a rate of false
+            alarms. Candidates, which are ranked and need no threshold, do not depend on it.
     """
 
     open_at: float = 0.5
@@ -42,11 +44,17 @@ class ActionDecision(NamedTuple):
     min_seconds: float = 0.0
     merge_seconds: float = 0.0
     clip_share: float = 0.5
+    raised_logits: float = 0.0
 
     @property
     def span(self) -> SpanDecision:
         """What concerns long recordings."""
         return SpanDecision(*self[:5])
+
+    @property
+    def ranking_span(self) -> SpanDecision:
+        """The same as F1 had it, for candidates of long recordings."""
+        return shifted(self.span, -self.raised_logits)
 
 
 class Tuning(NamedTuple):
@@ -80,13 +88,13 @@ def tuned_decisions(
         if not long:
             truths = [[whole_clip(tracks[row], clip_label(recordings[row]))] for row in clips]
         counts = functools.partial(iou_counts, least_iou=least_iou)
-        spans = tune_spans(heard, truths, labels, counts=counts).decisions
+        spans, shift = tune_spans(heard, truths, labels, counts=counts).decisions, 0.0
         if long:
             hours = sum(labelled_seconds(tracks[row], recordings[row]) for row in long) / 3600
             allowed = false_alarms_per_hour * hours * len(labels)
             shift = _best_shift(heard, truths, labels, spans, tolerance_seconds, allowed)
-            spans = {label: shifted(span, shift) for label, span in spans.items()}
-        decisions = {label: ActionDecision(*spans[label]) for label in labels}
+        raised = {label: shifted(span, shift) if shift else span for label, span in spans.items()}
+        decisions = {label: ActionDecision(*raised[label], raised_logits=shift) for label in labels}
     if clips:
         sheets = {
             share: clip_sheet_of(tracks, recordings, labels, clips, [share] * len(labels)) for share in CLIP_SHARES

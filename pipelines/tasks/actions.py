@@ -214,7 +214,7 @@ class ActionRecognition:
         self, judged: Judged, tracks: Sequence[Track], decisions: Mapping[str, ActionDecision]
     ) -> list[RecordingResult]:
         """Candidates of every long recording."""
-        spans = {label: decision.span for label, decision in decisions.items()}
+        spans = {label: decision.ranking_span for label, decision in decisions.items()}
         return [
             _result(
                 judged,

@@ -49,20 +49,21 @@ def test_every_ablation_changes_the_recipe(name: str) -> None:
 def test_a_second_call_trains_nothing_and_shows_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    longer = {"64 + 0": [], "64 + 8": [("problem.init_args.delay_frames", "8")]}
-    tiny = TASKS["digits"]._replace(overrides=[("train.max_epochs", "1")], longer=longer)
-    monkeypatch.setitem(method_cells.TASKS, "digits", tiny)
-    wanted = ["--quick", "--parts", "core", "--tasks", "digits", "--models", "GRU"]
+    small = [("problem.init_args.length", "10"), ("problem.init_args.num_test", "8"), ("train.max_epochs", "1")]
+    small += [("size.num_parameters", "1500"), ("size.embedding", "4")]
+    longer = {"10": [], "20": [("problem.init_args.length", "20")]}
+    monkeypatch.setitem(method_cells.TASKS, "copy", TASKS["copy"]._replace(overrides=small, longer=longer))
+    wanted = ["--quick", "--parts", "core", "--tasks", "copy", "--models", "GRU"]
     wanted += ["--output", str(tmp_path), "--learning-rates", "0.003", "0.01"]
     assert method.main(wanted) == 0
     first = capsys.readouterr().out
     monkeypatch.setattr(method_cells, "run_job", None)
     assert method.main(wanted) == 0
     second = capsys.readouterr().out
-    assert first[first.index("digits  ") :].splitlines()[:2] == second.splitlines()[:2]
+    assert first[first.index("copy  ") :].splitlines()[:2] == second.splitlines()[:2]
     cells = json.loads((tmp_path / "core" / "results.json").read_text())["cells"]
     assert {cell["model"] for cell in cells} == {"GRU"}
-    assert all(0 <= cell["lengths"]["64 + 8"]["accuracy"] <= 1 for cell in cells)
+    assert all(0 <= cell["lengths"]["20"]["accuracy"] <= 1 for cell in cells)
     assert (tmp_path / "method_length.png").stat().st_size < 150_000
     tuned = [json.loads(path.read_text()) for path in (tmp_path / "tuning").glob("*/result.json")]
     assert len(tuned) == 1

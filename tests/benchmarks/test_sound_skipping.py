@@ -62,7 +62,7 @@ def test_every_system_takes_part_and_a_stopped_contest_is_gone_on_with(
     assert run() == 0, capsys.readouterr().err
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert list(results["systems"]) == [*TRAINED, *GATES]
-    assert results["systems"][DENSE]["frames_open"] == {"busy": 1.0, "quiet": 1.0}
+    assert results["systems"][DENSE]["frames_open"] == {"": 1.0, "busy": 1.0, "quiet": 1.0}
     opened = {name: results["systems"][name]["frames_open"]["busy"] for name in (LEARNED, GATES[-1])}
     assert opened[GATES[-1]] == pytest.approx(opened[LEARNED], abs=0.05)
     table = capsys.readouterr().out

@@ -41,7 +41,7 @@ FOLDERS = {
     "birdsong_notes": Folder(
         {f"bird0_{number:03}.flac": NOTES for number in (0, 48, 51, 60, 63, 81)}, 32_000, 2.0, 0.08, 0.2, 20
     ),
-    # of each file 10 events, the last fifth of it is judged: 2
+    # of each file 10 events, the last fifth of it is judged: 2 (of words the last two fifths)
     "tap_events": Folder(
         {f"tap_{kind}_train.wav": [f"tap_{kind}"] for kind in ("knuckle", "nail_tap", "nail_tip_tap", "pad")},
         48_000, 10.0, 0.11, 1.0, 8,
@@ -50,7 +50,7 @@ FOLDERS = {
         {"bat.flac": BATS, "spinetail.flac": ["CRER", "SP"], "hermit.flac": ["hermit_song"]}, 44_100, 1.0, 0.05, 0.1, 6
     ),
     "keyword_streams": Folder(
-        {"stream_a1.flac": ["left", "on"], "stream_a3.flac": ["7", "1"]}, 16_000, 10.0, 0.5, 1.0, 4
+        {"stream_a1.flac": ["left", "on"], "stream_a3.flac": ["7", "1"]}, 16_000, 10.0, 0.5, 1.0, 8
     ),
 }  # fmt: skip
 

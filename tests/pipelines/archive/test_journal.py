@@ -115,3 +115,28 @@ def test_a_file_that_was_passed_over_in_a_folder_is_tagged_when_it_is_named(tmp_
         assert journal.counts()[:4] == (0, 0, 0, 1)
         list(journal.enlist([Found(name, True)], lambda _: None))
         assert [(task.path, task.is_named) for task in journal.tasks()] == [(name, True)]
+
+
+def test_a_journal_with_other_tables_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+    base = sqlite3.connect(tmp_path / JOURNAL_FILE)  # as version 0.1.0 began it, of which a column was missing
+    base.execute(f"PRAGMA application_id = {0x73755254}")
+    base.execute("CREATE TABLE files (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE)")
+    base.close()
+    before = (tmp_path / JOURNAL_FILE).read_bytes()
+    with pytest.raises(UserError, match=r"another version of this software \(its tables are of version 0, this one's"):
+        Journal(tmp_path)
+    assert (tmp_path / JOURNAL_FILE).read_bytes() == before
+
+
+def test_the_sample_rate_is_kept_until_the_file_is_tagged_again(tmp_path: Path) -> None:
+    (tmp_path / "merged").mkdir()
+    with Journal(tmp_path) as journal, Journal(tmp_path / "merged") as merged:
+        (number,) = enlist(journal, "a.wav")
+        journal.record(Outcome(number, "failed", sample_rate_hz=384_000, audit="{}"))
+        journal.commit()
+        merged.add_all(journal)
+        for each in (journal, merged):
+            assert [row.sample_rate_hz for row in each.file_rows()] == [384_000]
+            assert list(each.audits()) == ["{}"]
+        journal.retry_failed()
+        assert seen_by_others(tmp_path, "SELECT sample_rate_hz FROM files") == [(0,)]

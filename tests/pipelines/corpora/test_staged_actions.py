@@ -11,11 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 from pipelines.corpora import StagedActions
+from pipelines.corpora.staged_actors import Cast
 from pipelines.corpora.staged_figures import AT, JOINT, JOINTS, NAMES, joints, make_body
 from pipelines.corpora.staged_files import NUM_FIGURES, NUM_PLACES, SPLITS, figure, place
 from pipelines.corpora.staged_moves import ACTIONS, perform, seated, standing
 from pipelines.corpora.staged_scenes import make_camera, make_light
-from pipelines.corpora.staged_scripts import KINDS, Cast, is_moving, recording_script
+from pipelines.corpora.staged_scripts import KINDS, is_moving, recording_script
 from pipelines.errors import UserError
 from pipelines.events import Recording
 

@@ -17,7 +17,8 @@ texts = st.text(
 
 def file_row(file: str, status: Any = "done") -> FileRow:
     done = status == "done"
-    return FileRow(file, status, "" if done else "damaged", 60.0 if done else 0.0, 0.1 if done else 0.0, 0.25, "")
+    numbers = (60.0, 0.1) if done else (0.0, 0.0)
+    return FileRow(file, status, "" if done else "damaged", *numbers, 0.25, "", 48_000 if done else 0)
 
 
 def event_row(file: str, onset: float = 1.0, offset: float = 2.0, label: str = "yes", **others: Any) -> EventRow:

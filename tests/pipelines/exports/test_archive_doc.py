@@ -14,9 +14,10 @@ from pipelines.exports import FORMATS, write_tables
 
 TEXT = (Path(__file__).parents[3] / "docs" / "archive.md").read_text(encoding="utf-8")
 QUESTIONS = re.findall(r"^([^\n]+):\n\n```sql\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
+NARROW = "at 8000 Hz it holds nothing above 4000 Hz"
 FILES = [
     file_row("a.wav"),
-    file_row("b.wav")._replace(seconds=1800.0, work_seconds=5.75, frames_open=0.2),
+    file_row("b.wav")._replace(seconds=1800.0, work_seconds=5.75, frames_open=0.2, sample_rate_hz=8000, reason=NARROW),
     file_row("c.wav", "failed"),
 ]
 EVENTS = [
@@ -35,6 +36,7 @@ ANSWERS = {
         ("a.wav", 2.0, "yes", 0.5),
     ],
     "How much the switch saved": [(1860 / 3600, pytest.approx(366 / 1860), 310.0)],
+    "Which files those are": [("b.wav", 8000, NARROW)],
 }
 
 

@@ -21,7 +21,7 @@ EVENT_COLUMNS = (
 )
 FILE_COLUMNS = (
     "file VARCHAR, status VARCHAR, reason VARCHAR, seconds DOUBLE, frames_open DOUBLE, work_seconds DOUBLE, "
-    "recording_start VARCHAR"
+    "recording_start VARCHAR, sample_rate_hz INTEGER"
 )
 
 
