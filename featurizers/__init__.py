@@ -42,6 +42,7 @@ from featurizers.runs import (
 from featurizers.testing import FeaturizerError, check_featurizer
 from featurizers.video import VideoStream, open_video
 from featurizers.video_clock import Damage
+from featurizers.video_moving import MovingPart
 from featurizers.video_types import Packets, Pictures
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "LogMel",
     "MediaError",
     "Mfcc",
+    "MovingPart",
     "Needs",
     "OnnxFeaturizer",
     "PacketGlance",

@@ -148,22 +148,12 @@ class StandardConv(nn.Module):
         self.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last))
         self.gain, self.bias = nn.Parameter(torch.ones(number)), nn.Parameter(torch.zeros(number))
         self.stride = stride
-        self._known: tuple[tuple[int, ...], Tensor] | None = None
 
     def forward(self, rows: Tensor) -> Tensor:
         """(R, channels, rows, bands), rows fewer by what the kernel needs."""
-        return nn.functional.conv2d(rows, self._standardised(), self.bias, self.stride, (0, 1))
-
-    def _standardised(self) -> Tensor:
-        """The weights as they are used; without gradients computed once for many short runs, until they change."""
-        state = self.weight._version, self.gain._version, self.weight.data_ptr(), self.gain.data_ptr()
-        if not torch.is_grad_enabled() and self._known is not None and self._known[0] == state:
-            return self._known[1]
         centred = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
         gain = self.gain / centred.square().sum((1, 2, 3)).clamp_min(1e-12).sqrt()
-        used = centred * gain[:, None, None, None]
-        self._known = None if torch.is_grad_enabled() else (state, used)
-        return used
+        return nn.functional.conv2d(rows, centred * gain[:, None, None, None], self.bias, self.stride, (0, 1))
 
     @torch.no_grad()
     def fit(self, rows: Tensor) -> None:
