@@ -71,9 +71,16 @@ def _run(arguments: Sequence[str]) -> int:
         return EXIT_OK
     if options.recipe is None:
         raise UsageError(f"name a recipe, such as recipes/kws.yaml; {PROGRAM} --help explains")
-    from .recipe import load_recipe  # brings torch, as do the imports below: mistyped options are answered before
+    # These bring torch, as do the imports below: mistyped options are answered before.
+    from .recipe import Recipe
+    from .research.recipe import load_any_recipe
 
-    recipe = load_recipe(options.recipe, overrides)
+    recipe = load_any_recipe(options.recipe, overrides)
+    if not isinstance(recipe, Recipe):
+        raise UsageError(
+            f"{options.recipe}: its keys are right; a sequence problem has no recordings to check: run it with "
+            "python -m pipelines.run"
+        )
     device = choose_device(options.device)
     cache = Path(options.cache or default_cache())
     return _Check(recipe, cache, device, Progress(quiet=options.quiet), measures=not options.no_time).run()

@@ -32,6 +32,9 @@ def write_clip(path: Path, rate_hz: int = 16_000, level: float = 0.3) -> None:
     soundfile.write(path, level * tone, rate_hz)
 
 
+ROOT = Path(__file__).parents[2]
+
+
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two words and other speech by four speakers; red three times as often."""
@@ -156,6 +159,7 @@ def test_nothing_is_fetched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     [
         ([], "name a recipe, such as recipes/kws.yaml"),
         (["nowhere.yaml"], "nowhere.yaml: no such file"),
+        ([str(ROOT / "recipes" / "research" / "selective_copy.yaml")], "has no recordings to check"),
         (["my.yaml", "--no-tim"], "no such option: --no-tim; did you mean --no-time?"),
         (["my.yaml", "--train.max_epoch", "3"], "did you mean max_epochs?"),
         (["my.yaml", "--device", "gpu"], "--device gpu: expected auto, cpu, cuda or cuda:N"),
