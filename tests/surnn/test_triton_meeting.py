@@ -5,6 +5,7 @@ its own, and their tensors lie in shared memory.
 """
 
 import multiprocessing
+import time
 from typing import Any, NamedTuple
 
 import pytest
@@ -84,6 +85,15 @@ def run_share(call: Call, share: int, counters: list[Tensor]) -> None:
     builder = interpreter.interpreter_builder
     builder.set_grid_dim = lambda *_: setattr(builder, "grid_dim", (1, SHARES, 1))
     builder.set_grid_idx = lambda *_: setattr(builder, "grid_idx", (0, share, 0))
+    add = builder.create_atomic_rmw
+
+    def add_and_let_others_run(
+        *given: Any,
+    ) -> Any:  # there may be fewer processors than programs that wait
+        time.sleep(0.0002)
+        return add(*given)
+
+    builder.create_atomic_rmw = add_and_let_others_run
     interpreter.GridExecutor._restore_args_dev = lambda *_: None  # it would write old values over those of others
     with interpreted():
         kernels = triton_launch._loaded[0]
