@@ -13,7 +13,6 @@ that was stopped is gone on with. Keys of the recipe are options, as in pipeline
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ import torch
 
 from benchmarks.paired import Draws, pooled_change, pooled_interval
 from benchmarks.report import machine_line, table, write_results
+from benchmarks.speed import CLOCKS
 from benchmarks.video_rivals import DIFFERENCE, KEYS, RANDOM, STRIDE, Walked, floor_seconds, rival, walked, with_gate
 from pipelines.console import Progress
 from pipelines.errors import UsageError, UserError
@@ -39,8 +39,6 @@ from surnn import Open
 
 DENSE, LEARNED, OPENED, FLOOR = "dense twin", "learned switch", "... everything open", "packets and glance"
 SYSTEMS = (DENSE, LEARNED, OPENED, STRIDE, RANDOM, DIFFERENCE, KEYS)
-
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 class Stage(NamedTuple):

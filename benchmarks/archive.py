@@ -9,7 +9,6 @@ listener   the listener of livekit-wakeword, fed with a file
 
 import argparse
 import importlib.metadata
-import math
 import statistics
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from benchmarks.listener import RATE_HZ, listener_speed
 from benchmarks.parallel import decode, parallel_seconds, pin, processors
 from benchmarks.report import machine_line, table, write_results
 from benchmarks.speed import CLOCKS, verdict
+from benchmarks.streams import logit_thresholds
 from benchmarks.timing import line_with, walks_of
 from featurizers import Featurizer, MediaError, Stretch, context_frames, open_audio, write_audio
 from pipelines.archive.finish import finish
@@ -68,7 +68,6 @@ class Stopwatch:
 
     def __init__(self, tagger: Tagger, clock: Callable[[], float]) -> None:
         self.fingerprint, self._tagger, self._clock = tagger.fingerprint, tagger, clock
-        self.line, self.recipe = getattr(tagger, "line", None), getattr(tagger, "recipe", None)
         self.seconds = 0.0
 
     def tag(self, path: str, **settings: Any) -> Events:
@@ -182,9 +181,7 @@ def dense_ways(model: Model) -> Ways:
 
 def recall_figures(model: Model, recordings: Sequence[Recording], report: Progress) -> dict[str, Any]:
     """Recall at 1 false alarm per hour and keyword with the switch and with everything open; the relative change."""
-    thresholds = {
-        label: math.log(decision.threshold / (1 - decision.threshold)) for label, decision in model.decisions.items()
-    }
+    thresholds = logit_thresholds(model.decisions)
     placements, sheets = placements_of_decisions(model.decisions), {}
     for name in ("learned", "open"):
         chosen = report.track(recordings, f"recall, switch {name}", unit="streams")

@@ -90,7 +90,6 @@ class _Patient:
 
     def __init__(self, model: Model, meeting: Meeting) -> None:
         self.fingerprint, self._model, self._meeting = model.fingerprint, model, meeting
-        self.line, self.recipe = model.line, model.recipe
         self._has_begun = False
 
     def tag(self, path: str, **settings: Any) -> Events:

@@ -1,10 +1,10 @@
 """What systems are compared by: recall of words, or PSDS1 and event F1 of sounds, from tracks and decisions."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from benchmarks.paired import Draws, draws_of
+from benchmarks.streams import logit_thresholds
 from pipelines.decoding import Placement
 from pipelines.events import Recording
 from pipelines.keywords import placements_of_decisions, results_of
@@ -65,8 +65,8 @@ class Words:
     ) -> dict[str, Draws]:
         """Operating points are common shifts of the labels' thresholds."""
         placements: dict[str, Placement] = placements_of_decisions(decisions)
-        thresholds = {label: _logit(decision.threshold) for label, decision in decisions.items()}
-        sheet = score_sheet(results_of(tracks, recordings, labels, placements), labels, thresholds)
+        results = results_of(tracks, recordings, labels, placements)
+        sheet = score_sheet(results, labels, logit_thresholds(decisions))
         return {"recall": draws_of(sheet, recall_statistic(1.0), resamples=1000 if is_resampled else 0)}
 
 
@@ -113,9 +113,3 @@ class Sounds:
             "psds1": draws_of(sheet, psds_statistic, resamples=200),
             "event_f1": draws_of(counts, f1_macro),
         }
-
-
-def _logit(probability: float) -> float:
-    if probability in (0, 1):
-        return math.inf if probability else -math.inf
-    return math.log(probability) - math.log1p(-probability)

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TextIO, TypeVar
 
 from tqdm import tqdm
 
-from .errors import UsageError
+from .errors import UsageError, UserError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_SOME_FILES_FAILED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -24,6 +24,29 @@ LINE_EVERY_SECONDS = 15.0
 STOP_WITHIN_SECONDS = 1.2
 
 Item = TypeVar("Item")
+
+
+class ReaderLeft(Exception):
+    """Whoever read the standard output has closed it (`| head`)."""
+
+
+def show(text: str) -> None:
+    """Print to standard output at once.
+
+    Raises:
+        ReaderLeft: if nobody reads it any more.
+        UserError: if it cannot be written, such as to a full disk.
+    """
+    if sys.stdout is None:
+        raise UserError("standard output is closed; give it somewhere to go, such as a file")
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer has nowhere to go
+        if isinstance(error, BrokenPipeError):
+            raise ReaderLeft from error
+        raise UserError(f"standard output cannot be written ({error.strerror})") from error
 
 
 def seconds_text(seconds: float) -> str:

@@ -16,6 +16,7 @@ from surnn import EventGate
 from .console import Progress
 from .lessons import Frames, crops
 from .line import Line
+from .one_cycle import one_cycle
 from .recipe import TrainOptions
 
 NOISE, DROPOUT = 1.0, 0.3  # the line knows its training events by heart; this much shows which ones it knows hardly
@@ -65,9 +66,7 @@ def guide_switch(line: Line, frames: Frames, options: TrainOptions, *, seed: int
         worth = worth_of_frames(line, frames)
     crop_frames = round(options.crop_seconds / line.grid.hop_seconds)
     optimizer = torch.optim.AdamW(gate.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, options.learning_rate, total_steps=options.guide_steps, pct_start=0.1
-    )
+    schedule = one_cycle(optimizer, options.learning_rate, options.guide_steps)
     batches = crops(
         frames,
         crop_frames=crop_frames,

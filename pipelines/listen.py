@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import io
 import json
-import os
 import queue
 import signal
 import sys
@@ -15,13 +14,24 @@ from datetime import datetime
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .console import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, leave, one_line, seconds_text, stop_on_signals
+from .console import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    ReaderLeft,
+    leave,
+    one_line,
+    seconds_text,
+    show,
+    stop_on_signals,
+)
 from .errors import UsageError, UserError
 from .events import Event
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .live import LiveStream
     from .live_sources import Reader, Source
     from .model import Model
 
@@ -41,10 +51,6 @@ exit codes: 0 the source has ended, 1 it broke off, 2 wrong usage or no model, 1
 WAIT_SECONDS = 0.1  # until Ctrl-C is noticed
 
 
-class _ReaderLeft(Exception):
-    """Whoever read the standard output has closed it (`| head`)."""
-
-
 class _Options(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; {PROGRAM} --help explains")
@@ -57,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with stop_on_signals(lambda: "\nInterrupted.") as stop:
         try:
             return _run(list(sys.argv[1:] if argv is None else argv))
-        except _ReaderLeft:
+        except ReaderLeft:
             return EXIT_OK
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -120,13 +126,20 @@ def _run(arguments: list[str]) -> int:
     _check(options)
     import torch  # with the model it takes seconds; mistyped options are answered before
 
-    from .live_band import missing_band
+    from .band import missing_band
     from .model import load
 
     torch.set_num_threads(1)  # pieces are so small that more threads only wait for each other
     model = load(options.model, trust=options.trust)
     look_ahead = model.look_ahead
     source = _source_of(options, model)
+    stream = model.stream(
+        source.rate_hz,
+        channel=options.channel if source.is_live else None,  # a file is read by channel
+        min_score=options.min_score,
+        gate=options.gate,
+        start_seconds=source.start_seconds,
+    )
     missing = missing_band(model, source.own_rate_hz)
     if missing:
         print(f"warning: {one_line(source.name)}: {missing}", file=sys.stderr)
@@ -139,7 +152,7 @@ def _run(arguments: list[str]) -> int:
             file=sys.stderr,
             flush=True,
         )
-    return _listen(model, source, options)
+    return _listen(stream, source, options)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -152,6 +165,15 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError(f"--microphone {options.microphone} and {options.source}: give one of them")
     if options.channels < 1:
         raise UsageError(f"--channels {options.channels} must be at least 1")
+    if options.channels != 1 and not (is_pipe or is_microphone):
+        raise UsageError(f"--channels {options.channels} goes with - or a microphone; {options.source} has its own")
+    if options.format != "s16le" and not is_pipe:
+        raise UsageError(f"--format {options.format} goes with -, raw samples on standard input; leave it out")
+    channel = options.channel
+    if channel is not None and (channel < 0 or ((is_pipe or is_microphone) and channel >= options.channels)):
+        raise UsageError(f"--channel {channel} does not exist: channels count from 0, and --channels says how many")
+    if is_pipe and sys.stdin is None:
+        raise UsageError("- reads raw samples on standard input, which is closed; give it a pipe")
     if is_pipe and sys.stdin.isatty():
         raise UsageError("- reads raw samples from a pipe, and this is a keyboard; leave it out for the microphone")
 
@@ -168,38 +190,31 @@ def _source_of(options: argparse.Namespace, model: "Model") -> "Source":
     return sources.from_file(options.source, model.line.rate_hz, options.channel)
 
 
-def _listen(model: "Model", source: "Source", options: argparse.Namespace) -> int:
+def _listen(stream: "LiveStream", source: "Source", options: argparse.Namespace) -> int:
     """Print events until the source ends or somebody interrupts."""
     from featurizers import MediaError
 
     from .live_sources import Reader
 
-    stream = model.stream(
-        source.rate_hz,
-        channel=options.channel if source.is_live else None,  # a file is read by channel
-        min_score=options.min_score,
-        gate=options.gate,
-        start_seconds=source.start_seconds,
-    )
     reader, begun, num_events, clock_zero = Reader(source), time.monotonic(), 0, 0.0
 
-    def show(events: list[Event]) -> None:
+    def show_events(events: list[Event]) -> None:
         nonlocal num_events
         num_events += len(events)
         for event in events:
             at = clock_zero + event.onset_seconds if source.is_live else None
-            _print(_json_of(event, at) if options.jsonl else _line_of(event, at))
+            show(f"{_json_of(event, at) if options.jsonl else _line_of(event, at)}\n")
 
     with _signals_noted() as noted:
         try:
             for piece in _pieces(reader, noted):
                 events = stream.push(piece)
                 clock_zero = clock_zero or time.time() - stream.seconds
-                show(events)
+                show_events(events)
         except (MediaError, UserError):  # it broke off: what was heard until then counts
-            show(stream.end())
+            show_events(stream.end())
             raise
-        show(stream.end())
+        show_events(stream.end())
     if not options.quiet:
         took = time.monotonic() - begun
         print(
@@ -237,16 +252,6 @@ def _json_of(event: Event, clock_seconds: float | None) -> str:
     if clock_seconds is not None:
         clock = datetime.fromtimestamp(clock_seconds).astimezone().isoformat(timespec="milliseconds")
     return json.dumps(dict(zip(Event._fields[:4], event[:4], strict=True)) | {"clock": clock}, ensure_ascii=False)
-
-
-def _print(line: str) -> None:
-    try:
-        print(line, flush=True)
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer has nowhere to go
-        if isinstance(error, BrokenPipeError):
-            raise _ReaderLeft from error
-        raise UserError(f"standard output cannot be written ({error.strerror})") from error
 
 
 class _Noted:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurizers import MediaError, open_audio
+from featurizers.media import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 
 from .errors import UsageError, UserError
 
@@ -110,9 +111,14 @@ def from_pipe(file: BinaryIO, rate_hz: int, kind: str, num_channels: int) -> Sou
         rate_hz: of the samples.
         kind: one of FORMATS.
         num_channels: how many are side by side.
+
+    Raises:
+        UsageError: if that is no sample rate.
     """
+    _check_rate(rate_hz)
     dtype, offset, scale = FORMATS[kind]
     size = np.dtype(dtype).itemsize * num_channels
+    file = getattr(file, "raw", file)  # while it waits, a buffered reader is locked, and Python cannot end
     read = getattr(file, "read1", file.read)  # what is there, without waiting for more
 
     def pieces() -> Iterator[NDArray[Any]]:
@@ -142,8 +148,10 @@ def from_microphone(name: str | None, rate_hz: int | None, num_channels: int) ->
         num_channels: to record.
 
     Raises:
-        UsageError: if the package sounddevice is missing, or there is no such input.
+        UsageError: if that is no sample rate, the package sounddevice is missing, or there is no such input.
     """
+    if rate_hz is not None:
+        _check_rate(rate_hz)
     sounddevice = _sounddevice()
     device = int(name) if name is not None and name.isdecimal() else name
     heard: queue.Queue[NDArray[Any]] = queue.Queue()
@@ -178,6 +186,11 @@ def from_microphone(name: str | None, rate_hz: int | None, num_channels: int) ->
                 yield heard.get()
 
     return Source("the microphone", rate_hz, rate_hz, 0.0, True, pieces())
+
+
+def _check_rate(rate_hz: int) -> None:
+    if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
+        raise UsageError(f"--rate {rate_hz} must be from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} samples per second")
 
 
 def _sounddevice() -> Any:

@@ -27,6 +27,7 @@ from featurizers import AudioStream, Grid
 from surnn import Gate, Open, Restart
 
 from .audit import Auditor, Decode, seed_of
+from .band import missing_band
 from .encoder import Encoder
 from .errors import RecipeError, UsageError, UserError
 from .events import Event
@@ -184,8 +185,19 @@ class Model:
         name = str(source) if isinstance(source, str | Path) else "array"
         share = float(track.is_open.float().mean()) if track.is_open.numel() else 0.0
         audit = auditor.audit(events) if auditor else None
-        start = recording_start(name, stream.metadata if isinstance(stream, AudioStream) else {})
-        return Events(events, name, track.seconds, share, time.perf_counter() - started, audit, start, track.damage)
+        tags, own_rate_hz = (stream.metadata, stream.source_rate_hz) if isinstance(stream, AudioStream) else ({}, 0)
+        return Events(
+            events,
+            name,
+            track.seconds,
+            share,
+            time.perf_counter() - started,
+            audit,
+            recording_start(name, tags),
+            track.damage,
+            own_rate_hz,
+            missing_band(self, own_rate_hz) if own_rate_hz else "",
+        )
 
     def stream(
         self,
@@ -255,10 +267,18 @@ class Model:
         nothing = Held(none, none, torch.zeros(0, dtype=torch.int64))
         for each in closed_files(self.line, paths, channel=channel, at=at):
             events = decode(nothing, self.line.grid._replace(origin_seconds=each.start_seconds), each.seconds)
-            yield Events(tuple(events), each.path, each.seconds, 0.0, each.work_seconds, None, each.recording_start)
+            yield Events(
+                tuple(events),
+                each.path,
+                each.seconds,
+                0.0,
+                each.work_seconds,
+                recording_start=each.recording_start,
+                sample_rate_hz=each.sample_rate_hz,
+                missing_band=missing_band(self, each.sample_rate_hz),
+            )
 
     def _decoder(self, min_score: float | None) -> Decode:
-
         def decode(held: Held, grid: Grid, seconds: float) -> list[Event]:
             return self.task.decode(held, grid, seconds, self.labels, self.decisions, min_score)
 

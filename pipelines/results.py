@@ -46,6 +46,8 @@ class Events:
         audit: what the switch made the model miss in the closed time that was opened; None if none was asked for.
         recording_start: when the recording began, ISO 8601, as its name or container tells; "" where nothing does.
         damage: what of a video could not be read or decoded, by time; the nearest picture stood in for it.
+        sample_rate_hz: of the recording, before it became the model's; 0 of video.
+        missing_band: what that rate keeps from the model, in words; "" if nothing.
     """
 
     events: tuple[Event, ...]
@@ -56,6 +58,8 @@ class Events:
     audit: Audit | None = None
     recording_start: str = ""
     damage: tuple[Damage, ...] = ()
+    sample_rate_hz: int = 0
+    missing_band: str = ""
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self.events)
@@ -82,7 +86,7 @@ class Events:
         lines += [
             f"  {e.onset_seconds:9.2f} - {e.offset_seconds:9.2f} s  {e.score:.2f}  {e.label}" for e in self.events
         ]
-        return "\n".join([*lines, *([f"  {self.damage_text}"] if self.damage else [])])
+        return "\n".join([*lines, *(f"  {text}" for text in (self.damage_text, self.missing_band) if text)])
 
     def to_pandas(self) -> "pd.DataFrame":
         """One row per event; the columns of `Event`, also when there is none."""

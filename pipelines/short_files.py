@@ -39,6 +39,7 @@ class Closed(NamedTuple):
         seconds: its duration.
         start_seconds: of its first sample, on the media clock.
         recording_start: ISO 8601, "" where nothing tells.
+        sample_rate_hz: its own.
         work_seconds: to read it, and its part of what was done for all.
     """
 
@@ -46,6 +47,7 @@ class Closed(NamedTuple):
     seconds: float
     start_seconds: float
     recording_start: str
+    sample_rate_hz: int
     work_seconds: float
 
 
@@ -98,8 +100,8 @@ def _read(line: Line, path: str, channel: int | None) -> _Short | None:
     if len(blocks) > 1:
         return None
     seconds = len(blocks[0]) / line.rate_hz
-    start = recording_start(path, stream.metadata)
-    closed = Closed(path, seconds, stream.start_seconds, start, time.perf_counter() - begun)
+    start, own_rate_hz = recording_start(path, stream.metadata), stream.source_rate_hz
+    closed = Closed(path, seconds, stream.start_seconds, start, own_rate_hz, time.perf_counter() - begun)
     return _Short(closed, blocks[0], line.grid.num_frames(seconds))
 
 

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import io
-import os
 import shlex
 import sys
 import time
@@ -23,17 +22,15 @@ from .console import (
     EXIT_OK,
     EXIT_SOME_FILES_FAILED,
     Progress,
+    ReaderLeft,
     Step,
     leave,
     one_line,
     seconds_text,
+    show,
     stop_on_signals,
 )
 from .errors import UsageError, UserError
-
-
-class _ReaderLeft(Exception):
-    """Whoever read the standard output has closed it (`| head`)."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,8 +68,8 @@ class _Command:
         """Show help, merge, or tag; returns the exit code."""
         options = parse_options(self.arguments)
         if options.help:
-            with contextlib.suppress(_ReaderLeft):
-                _show(new_parser().format_help())
+            with contextlib.suppress(ReaderLeft):
+                show(new_parser().format_help())
             return EXIT_OK
         check_options(options)
         self.output, self.report = options.output, Progress(quiet=options.quiet)
@@ -80,7 +77,7 @@ class _Command:
             return self.told(merge_shards(options.paths, options.output, exports=options.export))
         if options.output is not None:
             return self.archive(options)
-        with contextlib.suppress(_ReaderLeft):
+        with contextlib.suppress(ReaderLeft):
             return self.show_events(options)
         return EXIT_OK
 
@@ -145,7 +142,7 @@ class _Command:
                     num_events += len(events)
                     seconds += events.seconds
                     with tqdm.external_write_mode(file=sys.stdout):
-                        _show(f"{events}\n")
+                        show(f"{events}\n")
                 elif events.is_expected:
                     num_skipped += 1
                     self.report.say(one_line(f"skipped: {file.path}: {events.reason}"))
@@ -246,23 +243,6 @@ def _summary(
     rest = [f"{n} {what}" for n, what in ((num_failed, "failed"), (num_skipped, "skipped")) if n]
     found = f"{_counted(num_events, 'event')} in {_counted(num_done, 'file')} ({seconds_text(media_seconds)} of media)"
     return ", ".join([found, *rest, f"in {seconds_text(took_seconds)}"])
-
-
-def _show(text: str) -> None:
-    """Print to standard output at once.
-
-    Raises:
-        _ReaderLeft: if nobody reads it any more.
-        UserError: if it cannot be written, such as to a full disk.
-    """
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer has nowhere to go
-        if isinstance(error, BrokenPipeError):
-            raise _ReaderLeft from error
-        raise UserError(f"standard output cannot be written ({error.strerror})") from error
 
 
 def _counted(number: int, what: str) -> str:

@@ -32,6 +32,7 @@ from .hard_moments import hard_moments
 from .heads import held_logits, held_logits_stepwise
 from .lessons import Crop, Frames, crops
 from .line import Line
+from .one_cycle import one_cycle
 from .recipe import TrainOptions
 from .weak_labels import asked_of_switch, clip_loss, refuse_long_clips
 
@@ -172,9 +173,7 @@ class Lesson(lightning.LightningModule):
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=self.options.learning_rate, weight_decay=self.options.weight_decay
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.options.learning_rate, total_steps=self.total_steps, pct_start=0.1
-        )
+        schedule = one_cycle(optimizer, self.options.learning_rate, self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
@@ -234,9 +233,7 @@ def teach_switch(lesson: Lesson, batches: Crops, progress: Progress) -> None:
     assert isinstance(lesson.gate, EventGate)
     parameters, options = list(lesson.gate.parameters()), lesson.options
     optimizer = torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=options.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, options.learning_rate, total_steps=batches.batches_per_epoch, pct_start=0.1
-    )
+    schedule = one_cycle(optimizer, options.learning_rate, batches.batches_per_epoch)
     with progress.step("training the switch", batches.batches_per_epoch, "steps") as step:
         for crop in batches:
             switch = lesson.gate.switch(crop.glance)

@@ -102,8 +102,8 @@ def check_closed_frames(closed_frames: str | Sampled, shape: tuple[int, ...], is
         return
     if backend == "reference":
         raise ValueError(
-            f'closed_frames=Sampled(...) is for backend="packed" or "event", and this is "{backend}", all that a soft '
-            f'switch has; use closed_frames="exact"'
+            f'closed_frames=Sampled(...) is for backend="packed", "event" or "triton", and this is "{backend}", all '
+            f'that a soft switch has; use closed_frames="exact"'
         )
     if closed_frames.frames.shape != shape or closed_frames.frames.dtype != torch.bool:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""A file's own sample rate and channels, and what was found in each channel made one answer.
+"""How many channels a file has, and what was found in each of them made one answer.
 
 channel 0  ---[yes]------------   events of both, by onset, each with its channel
 channel 1  -----------[no]-----   the time heard counts once, the work twice
@@ -7,7 +7,7 @@ channel 1  -----------[no]-----   the time heard counts once, the work twice
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pipelines.events import Event
 
@@ -16,35 +16,17 @@ if TYPE_CHECKING:  # imported late, because they bring torch, which the job itse
     from pipelines.results import Events
 
 
-class Sound(NamedTuple):
-    """What a file's sound is, before anything is made of it.
-
-    Args:
-        rate_hz: the file's own samples per second; 0 where that is not known.
-        num_channels: as it begins; 0 where that is not known.
-        missing: what the rate keeps from the model, in words; "" if nothing.
-    """
-
-    rate_hz: int = 0
-    num_channels: int = 0
-    missing: str = ""
-
-
-def sound_of(tagger: Any, path: str) -> Sound:
-    """What the head of a file tells; nothing is known of pipes, for taggers without `line`, or for models of video.
+def num_channels_of(tagger: Any, path: str) -> int:
+    """Channels of a file as it begins; 0 where nobody can tell: of pipes, of video, and for taggers without `line`.
 
     Raises:
         featurizers.MediaError, OSError: if the file cannot be read as sound.
     """
     line = getattr(tagger, "line", None)
     if line is None or line.is_video or not os.path.isfile(path):  # what is read of a pipe is gone for the walk
-        return Sound()
-    from pipelines.live_band import missing_band
-
+        return 0
     with line.open(path) as stream:
-        rate_hz, num_channels = stream.source_rate_hz, stream.num_channels
-    is_recipe_known = getattr(tagger, "recipe", None) is not None
-    return Sound(rate_hz, num_channels, missing_band(tagger, rate_hz) if is_recipe_known else "")
+        return int(stream.num_channels)
 
 
 def tag_each(

@@ -15,7 +15,7 @@ class FileRow(NamedTuple):
         frames_open: share of frames that the switch left open, in [0, 1].
         work_seconds: from opening the file to its last event; the one column that differs from run to run.
         recording_start: ISO 8601, with a UTC offset where the source gives one; "" where nothing tells.
-        sample_rate_hz: the file's own; 0 where it is not known, and of video.
+        sample_rate_hz: the file's own; 0 of video, and of what failed.
     """
 
     file: str

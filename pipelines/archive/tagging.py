@@ -16,7 +16,7 @@ from pipelines.console import one_line
 from pipelines.errors import UsageError
 from pipelines.events import Event
 
-from .channels import Sound, sound_of, tag_each
+from .channels import num_channels_of, tag_each
 from .outcomes import Outcome, Task, file_state
 
 if TYPE_CHECKING:  # imported late, because it brings torch, which the job itself does not need
@@ -45,7 +45,7 @@ class Tagger(Protocol):
         """As pipelines.Model.tag: called with a path, channel, min_score, gate, progress, and perhaps audit_share.
 
         A tagger may have `tag_closed` as well, as pipelines.Model has, which spares many short files a call each; and
-        `line`, without which nothing is known of a file's sample rate and channels.
+        `line`, without which the channels of a file cannot be counted.
         """
 
 
@@ -118,7 +118,7 @@ def tag_file(
     try:
         if settings.channel != "each":
             return _tag_channel(tagger, settings, path, settings.channel, heard)
-        num_channels = sound_of(tagger, path).num_channels
+        num_channels = num_channels_of(tagger, path)
         if not num_channels:
             return Failure("its channels cannot be counted; hear the mean of all, or one by its number")
         if num_channels == 1:
@@ -213,7 +213,7 @@ def outcomes_of(
             closed = {events.source: events for events in found if not events.events}
     for task in tasks:
         if (events := closed.get(task.path)) is not None:
-            yield _done(task, *states[task.path], events, events.work_seconds, _sound(tagger, task.path))
+            yield _done(task, *states[task.path], events, events.work_seconds)
         else:
             at(task)
             yield outcome_of(tagger, settings, task, heard)
@@ -222,7 +222,6 @@ def outcomes_of(
 def outcome_of(tagger: Tagger, settings: Settings, task: Task, heard: Callable[[float], None]) -> Outcome:
     """`tag_file` for the journal."""
     size, mtime_ns = file_state(task.path)  # before it is read: a file that is still being written counts as changed
-    sound = Sound() if size is None else _sound(tagger, task.path)
     begun = time.perf_counter()
     tagged = tag_file(tagger, settings, task.path, task.is_named, heard)
     if isinstance(tagged, Failure):
@@ -236,32 +235,22 @@ def outcome_of(tagger: Tagger, settings: Settings, task: Task, heard: Callable[[
             mtime_ns,
             seconds=tagged.read_seconds,
             work_seconds=time.perf_counter() - begun,
-            sample_rate_hz=sound.rate_hz,
         )
-    return _done(task, size, mtime_ns, tagged, time.perf_counter() - begun, sound)
+    return _done(task, size, mtime_ns, tagged, time.perf_counter() - begun)
 
 
-def _sound(tagger: Tagger, path: str) -> Sound:
-    """`sound_of` a file, if it has sound; if not, tagging says why."""
-    with contextlib.suppress(Exception):
-        return sound_of(tagger, path)
-    return Sound()
-
-
-def _done(
-    task: Task, size: int | None, mtime_ns: int | None, tagged: "Events", work_seconds: float, sound: Sound
-) -> Outcome:
+def _done(task: Task, size: int | None, mtime_ns: int | None, tagged: "Events", work_seconds: float) -> Outcome:
     return Outcome(
         task.number,
         "done",
-        "; ".join(filter(None, (tagged.damage_text, sound.missing))),
+        "; ".join(filter(None, (tagged.damage_text, tagged.missing_band))),
         size,
         mtime_ns,
         tagged.seconds,
         tagged.frames_open,
         work_seconds,
         tagged.recording_start,
-        sound.rate_hz,
+        tagged.sample_rate_hz,
         None if tagged.audit is None else tagged.audit.to_json(),
         tagged.events,
     )

@@ -24,7 +24,6 @@ from surnn.kernels import event_loops as loops
 from surnn.kernels import packed
 from surnn.kernels.event_run import Chains, Table, run_chains
 from surnn.kernels.event_steps import EventSteps
-from surnn.kernels.event_weights import laid_out
 from surnn.kernels.rows import run_rows
 from surnn.layout import Restart, segment_starts
 from surnn.network import Network
@@ -211,9 +210,7 @@ def _stack(
             at, shift = layer * num_directions + direction, direction * num_neurons
             gated = None if gate is None else gate._replace(shift=shift)
             before = [part[at] for part in begins]
-            after = run_chains(
-                network.cell, read, before, laid_out(weights), chains, gated, out._replace(shift=shift), None
-            )
+            after = run_chains(network.cell, read, before, weights, chains, gated, out._replace(shift=shift), None)
             for end, part in zip(ends, after, strict=True):
                 end[at] = torch.from_numpy(part)
         firsts = begins[0][layer * num_directions : (layer + 1) * num_directions]

@@ -1,8 +1,12 @@
 """The loops of the event kernels: open frames and open neurons only. Compiled at first use, by numba; see `event`."""
 
+import hashlib
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from numba import njit
+from numba.core.caching import FunctionCache
 
 from surnn.kernels.event_math import (
     BLOCK_ROWS,
@@ -24,13 +28,28 @@ _wide_block, _wide_row = tile_of(BLOCK_ROWS, TILE_VECTORS), tile_of(1, TILE_VECT
 _tail_block, _tail_row = tile_of(BLOCK_ROWS, TAIL_VECTORS), tile_of(1, TAIL_VECTORS)
 
 
+def digest_of(folder: Path) -> str:
+    """A digest of the source of all event kernels."""
+    sources = b"".join(file.read_bytes() for file in sorted(folder.glob("event_*.py")))
+    return hashlib.sha256(sources).hexdigest()
+
+
+SOURCES = digest_of(Path(__file__).parent)
+
+
+class _Cache(FunctionCache):
+    """numba's cache, which looks for changes in a function's own file alone; these are compiled into one another."""
+
+    def _index_key(self, *given: Any) -> tuple[Any, ...]:
+        return *super()._index_key(*given), SOURCES  # type: ignore[no-untyped-call]
+
+
 def compiled(function: Any, fastmath: Any = OPTIONS["fastmath"]) -> Any:
     """numba's njit without the GIL, its result kept on disk where a folder for it can be written."""
-    options = {**OPTIONS, "fastmath": fastmath, "nogil": True}
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:  # neither __pycache__ nor a folder of the user can be written: compile in every process
-        return njit(**options)(function)
+    made = njit(**{**OPTIONS, "fastmath": fastmath, "nogil": True})(function)
+    with suppress(RuntimeError):  # no folder for it can be written: compile in every process
+        made._cache = _Cache(function)  # type: ignore[no-untyped-call]
+    return made
 
 
 @compiled
@@ -150,6 +169,21 @@ def _plain_is_binary(values: Any) -> bool:
 
 
 is_binary = compiled(_plain_is_binary, {"contract", "reassoc"})
+
+
+@compiled
+def is_same(values: Any, others: Any) -> bool:
+    """Whether flat uint8 arrays are equal."""
+    if values.shape[0] != others.shape[0]:
+        return False
+    for begin in range(0, values.shape[0], 16384):
+        part, other = values[begin : begin + 16384], others[begin : begin + 16384]
+        off = values.dtype.type(0)
+        for i in range(part.shape[0]):
+            off |= part[i] ^ other[i]
+        if off != 0:
+            return False
+    return True
 
 
 @compiled

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from surnn.cells import Cell
+from surnn.cells import Cell, Weights
 from surnn.kernels import event_loops as loops
-from surnn.kernels.event_weights import Laid
+from surnn.kernels.event_weights import Laid, laid_out
 
 Array = NDArray[Any]
 CHUNK_ROWS = 64  # rows whose projections exist at one time, unless more streams step together
@@ -54,7 +54,7 @@ def run_chains(
     cell: Cell,
     read: Table,
     state: list[Array],
-    laid: Laid,
+    weights: Weights,
     chains: Chains,
     gate: Table | None,
     out: Table,
@@ -66,7 +66,7 @@ def run_chains(
         cell: the equations.
         read: input of each row.
         state: (B, H) before.
-        laid: weights.
+        weights: of the layer and direction.
         chains: the order.
         gate: switch of each row's neurons; None: open.
         out: where each row's output is written.
@@ -79,6 +79,7 @@ def run_chains(
     num_chains = len(chains.first)
     if not len(chains.order):
         return final
+    laid = laid_out(weights)
     if num_chains == len(state[0]) == 1 and not chains.is_fresh[0]:  # a single stream, block by block: be quick
         _step(cell, read, final, laid, chains, gate, out, cells)
         return final

@@ -59,7 +59,7 @@ class EventSteps:
             cell,
             read,
             [part.detach().contiguous().numpy() for part in state],
-            laid_out(weights),
+            weights,
             chains,
             switch,
             Table(parts[0].numpy().reshape(-1), number, num_neurons, 0),

@@ -12,11 +12,10 @@ from surnn.kernels import event_loops as loops
 from surnn.kernels.event_math import TAIL_VECTORS, VECTOR_BYTES
 
 Array = NDArray[Any]
-NUM_SPOTS = 64
 
 
 class Laid(NamedTuple):
-    """One layer and direction: each of two weights with its bias, as torch has them and in tiles; the number of inputs.
+    """One layer and direction: two weights, each with its bias, as torch has them and in tiles; the number of inputs.
 
     Args:
         read: of frames.
@@ -29,27 +28,22 @@ class Laid(NamedTuple):
     num_outputs: int
 
 
-class _Kept(NamedTuple):
-    laid: Laid
-    marks: tuple[tuple[int, int], ...]
-    spots: bytes
-
-
 _kept: Any = WeakIdKeyDictionary()  # weight_hh, while it lives: what it was laid out to
 
 
 def laid_out(weights: Weights) -> Laid:
-    """The weights in tiles; kept until autograd's version counter, the memory or a sample of the values changes."""
+    """The weights in tiles; kept, and laid out again when any bit of the weights has changed.
+
+    All of them are compared: `weight.data`, views of numpy and other processes change values, and no version counter.
+    That reads as much as two frames' steps do.
+    """
     if any(tensor is not None and tensor.is_inference() for tensor in weights):
         return _lay_out(weights)
-    marks = tuple((tensor._version, tensor.data_ptr()) for tensor in weights if tensor is not None)
-    kept = _kept.get(weights.weight_hh)
-    if kept is not None and kept.marks == marks and _spots(weights) == kept.spots:
-        laid: Laid = kept.laid
-        return laid
-    laid = _lay_out(weights)
-    _kept[weights.weight_hh] = _Kept(laid, marks, _spots(weights))
-    return laid
+    kept: Laid | None = _kept.get(weights.weight_hh)
+    if kept is None or not _is_of(kept, weights):
+        kept = _lay_out(weights)
+        _kept[weights.weight_hh] = kept
+    return kept
 
 
 def back_tiles(weight_hh: Tensor) -> tuple[Array, int]:
@@ -66,10 +60,18 @@ def _padded(weight: Tensor, num_outputs: int) -> int:
     return -(-num_outputs // unit) * unit
 
 
-def _spots(weights: Weights) -> bytes:
-    """Some of the numbers: `weight.data.mul_(2)` changes no version."""
-    flat = weights.weight_hh.detach().numpy().reshape(-1)
-    return bytes(flat[:: max(1, len(flat) // NUM_SPOTS)].tobytes())
+def _is_of(laid: Laid, weights: Weights) -> bool:
+    """Whether these are the weights, bit for bit, that were laid out."""
+    halves = (weights.weight_ih, weights.bias_ih, laid.read), (weights.weight_hh, weights.bias_hh, laid.state)
+    for weight, bias, (plain, biases, *_) in halves:
+        if not _is_same(weight, plain) or not (bias is None or _is_same(bias, biases)):
+            return False
+    return True
+
+
+def _is_same(tensor: Tensor, copy: Array) -> bool:
+    values = tensor.detach().contiguous().numpy().reshape(-1)
+    return values.dtype == copy.dtype and bool(loops.is_same(values.view(np.uint8), copy.view(np.uint8)))
 
 
 def _lay_out(weights: Weights) -> Laid:
@@ -82,8 +84,8 @@ def _lay_out(weights: Weights) -> Laid:
 
 
 def _in_tiles(weight: Tensor, bias: Tensor | None, num_outputs: int) -> tuple[Array, Array, Array, Array, int]:
-    plain = weight.detach().contiguous().numpy()
-    num_rows, num_inputs = plain.shape
+    num_rows, num_inputs = weight.shape
+    plain = np.array(weight.detach().numpy(), order="C")  # a copy: the tensor may change
     biases = np.zeros(num_outputs, plain.dtype)
     if bias is not None:
         biases[:num_rows] = bias.detach().numpy()

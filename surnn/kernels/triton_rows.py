@@ -16,7 +16,8 @@ from torch.nn.functional import linear
 
 from surnn.cells import Cell, State, Weights
 from surnn.kernels.closed import Closed, closed_gradient
-from surnn.kernels.rows import Ran
+from surnn.kernels.rows import Ran, by_begin_of_chain, by_end_of_chain
+from surnn.kernels.stock import chain_states
 from surnn.kernels.triton_launch import (
     MAX_HIDDEN_SIZE,
     is_interpreting,
@@ -73,7 +74,7 @@ def run_rows(
     """
     if torch._C._are_functorch_transforms_active():
         raise ValueError(
-            'transforms of torch.func do not go through backend="packed"; use backend="reference", or torch.autograd'
+            'transforms of torch.func do not go through backend="triton"; use backend="reference", or torch.autograd'
         )
     reason = why_missing()
     if reason is not None:
@@ -110,7 +111,7 @@ class _TritonRows(torch.autograd.Function):
         cell, layout = task.cell, task.layout
         plan = plan_ways(cell, weights, layout, gate, task.way)
         read = linear(rows, weights.weight_ih, weights.bias_ih)
-        firsts = _chain_states(state, layout, _carried(weights))
+        firsts = tuple(part.to(_carried(weights)) for part in chain_states(state, layout))
         tables = tuple(torch.cat((first, first.new_empty(len(rows), first.shape[1]))) for first in firsts)
         launch_forward(cell, plan, read, weights, tables)
         closed = task.closed if ctx.needs_input_grad[3] else None
@@ -131,7 +132,7 @@ class _TritonRows(torch.autograd.Function):
     def backward(ctx: Any, by_output: Tensor | None, *by_rest: Tensor | None) -> Any:
         if torch.is_grad_enabled():
             raise ValueError(
-                'second derivatives (create_graph=True) do not go through backend="packed"; use backend="reference"'
+                'second derivatives (create_graph=True) do not go through backend="triton"; use backend="reference"'
             )
         cell, layout = ctx.cell, ctx.layout
         rows, gate, frames, *rest = ctx.saved_tensors
@@ -149,7 +150,8 @@ class _TritonRows(torch.autograd.Function):
         read = linear(rows, weights.weight_ih, weights.bias_ih)
         read_before = before[0].to(weights.weight_hh.dtype)
         projected = linear(read_before, weights.weight_hh, weights.bias_hh)
-        entering = tuple(_entering(table, plan, layout, by_end) for table, by_end in zip(tables, by_final, strict=True))
+        by_final = tuple(None if by_end is None else by_end.to(carried) for by_end in by_final)
+        entering = _entering(tables, plan, layout, by_final)
         by_projected = torch.empty_like(projected, dtype=carried)
         by_frame = torch.empty_like(by_projected) if cell.name == "gru" else by_projected
         launch_backward(cell, plan, read, projected, weights, tables, by_output, entering, by_projected, by_frame)
@@ -172,7 +174,10 @@ class _TritonRows(torch.autograd.Function):
             by_projected.sum(0) if has_biases else None,
         )
         by_rows = by_frame @ weights.weight_ih if needs[1] else None
-        by_before = _state_gradients(state, entering, by_final, layout)
+        by_before = (
+            gradient.to(part.dtype)
+            for gradient, part in zip(_state_gradients(state, entering, by_final, layout), state, strict=True)
+        )
         return None, by_rows, by_gate, by_frames, *by_weights, *by_before
 
 
@@ -180,36 +185,20 @@ def _carried(weights: Weights) -> torch.dtype:
     return torch.promote_types(weights.weight_hh.dtype, torch.float32)
 
 
-def _chain_states(state: State, layout: Layout, dtype: torch.dtype) -> State:
-    """(C, H) each: the state with which every chain begins."""
-    fresh = layout.chain_is_fresh[:, None]
-    return tuple(torch.where(fresh, part.new_zeros(()), part[layout.chain_stream]).to(dtype) for part in state)
-
-
-def _entering(table: Tensor, plan: Plan, layout: Layout, by_final: Tensor | None) -> Tensor:
+def _entering(tables: State, plan: Plan, layout: Layout, by_final: tuple[Tensor | None, ...]) -> State:
     """(C + N, H) to be filled; at each chain's last row the gradient of the final state, if it is its stream's end."""
-    entering = torch.empty_like(table)
-    num_chains = len(plan.first)
-    last = num_chains + plan.first + plan.length - 1
-    entering[last] = 0
-    if by_final is not None:
-        has_rows = layout.final_chain >= 0
-        entering[last[layout.final_chain[has_rows]]] = by_final[has_rows].to(table.dtype)
-    return entering
+    last = len(plan.first) + plan.first + plan.length - 1
+    ends = by_end_of_chain(layout, tables, by_final)
+    return tuple(torch.empty_like(table).index_copy_(0, last, end) for table, end in zip(tables, ends, strict=True))
 
 
 def _state_gradients(
     state: State, entering: State, by_final: tuple[Tensor | None, ...], layout: Layout
 ) -> tuple[Tensor, ...]:
-    """(B, H) of the state before the first row; of the final state itself where a stream has no row."""
-    begun = ~layout.chain_is_fresh
-    found = []
-    for part, entered, by_end in zip(state, entering, by_final, strict=True):
-        idle = entered.new_zeros(part.shape) if by_end is None else by_end.to(entered.dtype)
-        before = torch.where((layout.final_chain >= 0)[:, None], entered.new_zeros(()), idle)
-        arrived = entered[: len(begun)]
-        found.append(before.index_add(0, layout.chain_stream[begun], arrived[begun]).to(part.dtype))
-    return tuple(found)
+    """(B, H) of the state before the first row, in the type in which it is carried."""
+    carried = tuple(part.to(entered.dtype) for part, entered in zip(state, entering, strict=True))
+    arrived = tuple(entered[: len(layout.chain_stream)] for entered in entering)
+    return by_begin_of_chain(layout, carried, arrived, by_final)
 
 
 def _gate_gradient(
@@ -253,7 +242,7 @@ def _frame_gradient(
     num_chains = len(layout.chain_stream)
     held = tuple(torch.cat((part.to(carried), table[num_chains:])) for part, table in zip(state, tables, strict=True))
     firsts = _state_gradients(state, entering, by_final, layout)
-    entered = tuple(torch.cat((a.to(carried), b[num_chains:])) for a, b in zip(firsts, entering, strict=True))
+    entered = tuple(torch.cat((a, b[num_chains:])) for a, b in zip(firsts, entering, strict=True))
     wide = Weights(*(None if tensor is None else tensor.to(carried) for tensor in weights))  # type: ignore[arg-type]
     inputs = closed.inputs._replace(tables=tuple(table.to(carried) for table in closed.inputs.tables))
     by_tap = None if by_tap is None else by_tap.to(carried)

@@ -24,8 +24,8 @@ from small_line import noise
 from torch import Tensor
 
 from featurizers import write_audio
+from pipelines.band import missing_band
 from pipelines.listen import main
-from pipelines.live_band import missing_band
 from pipelines.model import Model
 
 RATE_HZ = 16_000
@@ -88,6 +88,9 @@ FORMATS = {
     "s32le": lambda x: (x.double() * 2**31).int().numpy().tobytes(),
     "f32le": lambda x: x.numpy().tobytes(),
 }
+
+
+NAN = np.full(400, np.nan, np.float32).tobytes()
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -255,6 +258,11 @@ def test_without_sounddevice_its_installation_is_named(
         (["a.wav", "--rate", "8000"], "--rate 8000 goes with - or a microphone; a.wav has a rate of its own"),
         (["a.wav", "--microphone", "2"], "--microphone 2 and a.wav: give one of them"),
         (["--channels", "0"], "--channels 0 must be at least 1"),
+        (["a.wav", "--channels", "2"], "--channels 2 goes with - or a microphone; a.wav has its own"),
+        (["a.wav", "--format", "u8"], "--format u8 goes with -, raw samples on standard input; leave it out"),
+        (["--channel", "1"], "--channel 1 does not exist: channels count from 0, and --channels says how many"),
+        (["a.wav", "--channel", "-1"], "--channel -1 does not exist: channels count from 0"),
+        (["--rate", "0"], "--rate 0 must be from 100 to 10000000 samples per second"),
         (["--loud"], "unrecognized arguments: --loud; python -m pipelines.listen --help explains"),
         (["missing.wav"], "missing.wav does not exist"),
     ],
@@ -283,6 +291,52 @@ def test_ctrl_c_prints_the_events_that_had_begun_and_ends_with_130(model_folder:
     assert without_clock((first + rest).decode().splitlines()) == expected
     assert f"{len(expected)} events in 6.0 s of sound".encode() in said
     assert b"Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("options", "data", "code", "message"),
+    [
+        ([], b"", 0, "0 events in 0.0 s of sound"),
+        ([], None, 2, "error: - reads raw samples on standard input, which is closed; give it a pipe"),
+        (["--format", "f32le"], NAN, 1, "error: the array holds [nan] at 0.000 s, which is no sound"),
+    ],
+)
+def test_pipes_that_hold_no_sound_end_with_a_sentence(
+    options: list[str],
+    data: bytes | None,
+    code: int,
+    message: str,
+    model_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None if data is None else io.TextIOWrapper(_Trickle(data)))
+    ended, lines, said = heard(capsys, model_folder, "-", "--rate", RATE_HZ, *options)
+    assert (ended, lines) == (code, [])
+    assert message in said
+    assert "Traceback" not in said
+
+
+def test_events_that_nobody_can_be_given_are_an_error(
+    model_folder: Path, recording: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)  # as Python has it after `>&-`
+    assert main([str(model_folder), str(recording)]) == 1
+    assert "error: standard output is closed; give it somewhere to go" in capsys.readouterr().err
+
+
+def test_an_error_while_the_pipe_is_silent_ends_it_at_once(model_folder: Path) -> None:
+    command = [sys.executable, "-m", "pipelines.listen", str(model_folder), "-", "--rate", "16000", "--format", "f32le"]
+    child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert child.stdin is not None
+    assert child.stderr is not None
+    child.stdin.write(NAN)
+    child.stdin.flush()
+    with child.stderr:  # is read while the pipe stays open, and the thread that reads it waits
+        said = child.stderr.read().decode()
+    assert child.wait(timeout=20) == 1
+    child.stdin.close()
+    assert said.splitlines()[-1].startswith("error: the array holds [nan] at 0.000 s, which is no sound")
 
 
 def test_a_reader_that_leaves_ends_it_in_peace(model_folder: Path, recording: Path) -> None:

@@ -121,9 +121,10 @@ def test_options_reach_the_job(
     model: Model, model_folder: Path, media: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_wav(tmp_path / "two.wav", torch.stack([noise(6.0, seed=1), noise(6.0, seed=2)]), RATE_HZ)
-    (tmp_path / "list").write_text(f"{tmp_path}/two.wav\n")
+    write_wav(tmp_path / "low.wav", noise(3.0)[None, ::2], 6_000)
+    (tmp_path / "list").write_text(f"{tmp_path}/two.wav\n{tmp_path}/low.wav\n")
     out, clips = tmp_path / "out", tmp_path / "clips"
-    given = ["--channel", 1, "--min-score", 0.012, "--gate", "learned", "--merge-gap", 100, "--audit", "50%"]
+    given = ["--channel", "each", "--min-score", 0.012, "--gate", "learned", "--merge-gap", 100, "--audit", "50%"]
     assert (
         run(model_folder, "--output", out, "--list", tmp_path / "list", "--clips", clips, "--shard", "1/1", *given) == 0
     )
@@ -131,14 +132,28 @@ def test_options_reach_the_job(
     assert "estimated events missed by the switch: " in said
     assert "estimated events missed by the switch: " in (out / "audit.json").read_text()
     rows = pq.read_table(out / "events.parquet").to_pylist()
-    expected = merge_events(model.tag(tmp_path / "two.wav", channel=1, min_score=0.012), 100.0)
-    assert [(row["onset_seconds"], row["offset_seconds"], row["label"], row["channel"]) for row in rows] == [
-        (*event[:3], 1) for event in expected
+    expected = [
+        (*event[:3], channel)
+        for channel in (0, 1)
+        for event in merge_events(model.tag(tmp_path / "two.wav", channel=channel, min_score=0.012), 100.0)
     ]
+    found = [row for row in rows if row["file"] == f"{tmp_path}/two.wav"]
+    assert [(row["onset_seconds"], row["offset_seconds"], row["label"], row["channel"]) for row in found] == sorted(
+        expected
+    )
+    files = pq.read_table(out / "files.parquet").to_pylist()
+    assert [(Path(row["file"]).name, row["sample_rate_hz"]) for row in files] == [
+        ("low.wav", 6_000),
+        ("two.wav", RATE_HZ),
+    ]
+    assert f"{tmp_path}/low.wav: at 6000 Hz it holds nothing above 3000 Hz" in said
+    assert f"{tmp_path}/two.wav: " not in said
     assert len([path for path in clips.rglob("*.flac") if path.is_file()]) == len(rows) > 0
-    given[-1] = "0.25"
+    given[1], given[-1] = "mix", "0.25"
     assert run(model_folder, media, "--output", out, *given) == 2
-    assert "audit share was 0.5, now 0.25" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "channel was each, now not set" in said
+    assert "audit share was 0.5, now 0.25" in said
 
 
 def test_shards_are_merged_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,10 @@
 """The event kernels: the same bits however rows are cut, batched or spread over threads; and who runs when."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -119,9 +121,17 @@ def test_a_change_of_the_weights_is_noticed_however_it_is_made() -> None:
     check()
     layer.weight_hh_l0.mul_(2)
     check()
-    layer.weight_hh_l0.data.mul_(0.5)  # autograd does not see this one
-    check()
+    for weight in layer.parameters():
+        weight.data[-1] += 3  # autograd does not see this one, nor the next
+        check()
+        weight.detach().numpy()[7] -= 3
+        check()
     layer.bias_hh_l0.add_(1)
+    check()
+    before = layer.weight_ih_l0.data
+    layer.weight_ih_l0.data = before.clone()  # other memory, the same values
+    check()
+    before.mul_(5)
     check()
     layer.weight_ih_l0.data = layer.weight_ih_l0 * 3
     check()
@@ -199,6 +209,28 @@ def test_event_refuses_what_it_cannot_run() -> None:
 @torch.no_grad()
 def test_what_is_not_a_number_stays_none() -> None:
     assert bool(SuGRU(3, 4, batch_first=True)(torch.full((1, 2, 3), torch.nan), backend="event").output.isnan().all())
+
+
+def test_an_edit_of_any_kernel_file_compiles_all_kernels_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path))
+
+    def add_one(x: Any) -> Any:
+        return x + 1
+
+    def hits() -> int:
+        function = event_loops.compiled(add_one)
+        assert function(3) == 4
+        return sum(function.stats.cache_hits.values())
+
+    assert hits() == 0
+    assert hits() == 1
+    folder = tmp_path / "kernels"
+    shutil.copytree(Path(event_loops.__file__).parent, folder)
+    assert event_loops.digest_of(folder) == event_loops.SOURCES
+    with (folder / "event_math.py").open("a") as file:
+        file.write("\n")
+    monkeypatch.setattr(event_loops, "SOURCES", event_loops.digest_of(folder))
+    assert hits() == 0
 
 
 def test_without_a_folder_for_compiled_code_it_is_compiled_in_every_process(monkeypatch: pytest.MonkeyPatch) -> None:

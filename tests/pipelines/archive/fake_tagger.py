@@ -26,6 +26,8 @@ class FakeEvents:
     audit: None = None
     recording_start: str = ""
     damage_text: str = ""
+    sample_rate_hz: int = 0
+    missing_band: str = ""
 
 
 class FakeTagger(NamedTuple):

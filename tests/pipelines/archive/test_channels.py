@@ -1,13 +1,14 @@
 """Every channel of a file by itself, its own sample rate in the table, and a note where that keeps from the model."""
 
 from pathlib import Path
+from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 import torch
 from small_line import noise
 
-from featurizers import write_audio
+import pipelines.line
+from featurizers import open_audio, write_audio
 from pipelines.archive.options import check_options, parse_options
 from pipelines.archive.outcomes import Task
 from pipelines.archive.tagging import Failure, Settings, gains_by_groups, outcome_of, outcomes_of, tag_file
@@ -15,6 +16,7 @@ from pipelines.audit import Audit
 from pipelines.errors import UsageError
 from pipelines.model import Model
 from pipelines.tag import main
+from surnn import EventGate
 
 RATE_HZ = 16_000
 
@@ -104,6 +106,19 @@ def test_any_other_channel_is_refused(words: str) -> None:
         Settings(channel="all").check()  # type: ignore[arg-type]
 
 
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that a line opens, one for each time."""
+    names: list[str] = []
+
+    def open_and_note(path: str | Path, *rest: Any, **options: Any) -> Any:
+        names.append(Path(path).name)
+        return open_audio(path, *rest, **options)
+
+    monkeypatch.setattr(pipelines.line, "open_audio", open_and_note)
+    return names
+
+
 @pytest.mark.parametrize(
     ("rate_hz", "missing"),
     [
@@ -114,7 +129,7 @@ def test_any_other_channel_is_refused(words: str) -> None:
     ],
 )
 def test_a_rate_below_what_the_model_hears_is_said_and_is_no_failure(
-    model: Model, tmp_path: Path, rate_hz: int, missing: str
+    model: Model, tmp_path: Path, rate_hz: int, missing: str, opened: list[str]
 ) -> None:
     path = tmp_path / "a.flac"
     write_audio(path, 0.1 * torch.randn(2 * rate_hz, generator=torch.Generator().manual_seed(0)), rate_hz)
@@ -122,9 +137,14 @@ def test_a_rate_below_what_the_model_hears_is_said_and_is_no_failure(
     assert (outcome.status, outcome.sample_rate_hz, outcome.seconds) == ("done", rate_hz, 2.0)
     assert outcome.reason.startswith(missing)
     assert bool(outcome.reason) == bool(missing)
+    assert opened == ["a.flac"]  # to be heard, and not once more for its rate
 
 
-def test_a_short_file_that_stays_closed_in_a_group_has_its_rate_as_well(model: Model, tmp_path: Path) -> None:
+def test_a_short_file_that_stays_closed_in_a_group_has_its_rate_as_well(
+    model: Model, tmp_path: Path, opened: list[str]
+) -> None:
+    assert isinstance(model.line.gate, EventGate)
+    model.line.gate.threshold_shift += 100  # surely closed, so that none gets a walk
     paths = [tmp_path / f"{number}.flac" for number in range(3)]
     for path in paths:
         write_audio(path, torch.zeros(6_000), 6_000)
@@ -132,24 +152,33 @@ def test_a_short_file_that_stays_closed_in_a_group_has_its_rate_as_well(model: M
     outcomes = list(outcomes_of(model, Settings(), tasks, at=lambda _: None, heard=silent))
     assert [(one.status, one.sample_rate_hz) for one in outcomes] == [("done", 6_000)] * 3
     assert all("holds nothing above 3000 Hz" in one.reason for one in outcomes)
+    assert opened == ["0.flac", "1.flac", "2.flac"]
 
 
-def test_the_command_tags_each_channel_and_names_files_of_low_rates(
-    model_folder: Path, stereo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_each_channel_of_a_low_rate_misses_the_same_which_is_said_once(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "two.flac"
+    write_audio(path, torch.stack([noise(3.0)[::2], noise(3.0, seed=1)[::2]]), 6_000)
+    outcome = outcome_of(model, Settings(channel="each"), Task(1, str(path), True), silent)
+    assert (outcome.status, outcome.sample_rate_hz) == ("done", 6_000)
+    assert outcome.reason.count("holds nothing above 3000 Hz") == 1
+
+
+def test_the_command_prints_what_a_low_rate_misses_below_the_events(
+    model: Model, model_folder: Path, stereo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_audio(tmp_path / "telephone.flac", noise(3.0)[::2], 6_000)
-    out = tmp_path / "out"
-    words = [str(stereo), str(tmp_path / "telephone.flac"), "--channel", "each", "--min-score", "0.012"]
-    assert main([str(model_folder), *words, "--output", str(out)]) == 0
-    files = {Path(row["file"]).name: row for row in pq.read_table(out / "files.parquet").to_pylist()}
-    assert {name: row["sample_rate_hz"] for name, row in files.items()} == {
-        "two.flac": 16_000, "telephone.flac": 6_000,
-    }  # fmt: skip
-    rows = [row for row in pq.read_table(out / "events.parquet").to_pylist() if row["file"] == str(stereo)]
-    assert {row["channel"] for row in rows} == {0, 1}
-    said = capsys.readouterr().err
-    assert f"{tmp_path}/telephone.flac: at 6000 Hz it holds nothing above 3000 Hz" in said
-    assert "two.flac: " not in said
-    words[3] = "mix"
-    assert main([str(model_folder), *words, "--output", str(out)]) == 2
-    assert "channel was each, now not set" in capsys.readouterr().err
+    low = tmp_path / "telephone.flac"
+    write_audio(low, noise(3.0)[::2], 6_000)
+    assert main([str(model_folder), str(stereo), str(low), "--channel", "each", "--min-score", "0.012"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    (place,) = (number for number, line in enumerate(shown) if f"in {low} " in line)
+    assert [number for number, line in enumerate(shown) if "holds nothing" in line] == [len(shown) - 1]
+    assert shown[-1].startswith("  at 6000 Hz it holds nothing above 3000 Hz")
+    assert place == 1 + sum(len(model.tag(stereo, channel=channel, min_score=0.012)) for channel in (0, 1))
+
+
+@pytest.mark.parametrize("channel", [None, "each"])
+def test_a_file_that_cannot_be_read_fails_for_its_own_reason(model: Model, tmp_path: Path, channel: Any) -> None:
+    (tmp_path / "a.wav").write_bytes(b"no sound at all" * 9)
+    outcome = outcome_of(model, Settings(channel=channel), Task(1, str(tmp_path / "a.wav"), True), silent)
+    assert (outcome.status, outcome.sample_rate_hz) == ("failed", 0)
+    assert outcome.reason.startswith("is not a media file")

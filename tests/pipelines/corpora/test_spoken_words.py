@@ -172,6 +172,7 @@ def test_ctrl_c_ends_all_processes_promptly(tmp_path: Path) -> None:
         ),
         ({"test_hours": {"practice": 1.0}}, "test_hours names the kind 'practice', which is for training only"),
         ({"test_hours": {"quiet": -1.0}}, "test_hours has -1.0 hours of 'quiet'"),
+        ({"words": []}, r"words=\[\] must be a list of at least one word"),
         ({"stream_seconds": 1.0}, r"stream_seconds=1.0 must be from 10 to 3600"),
         ({"num_workers": 0}, "num_workers=0 must be at least 1"),
         ({"seed": -1}, "seed=-1 must be a whole number from 0"),
