@@ -169,11 +169,11 @@ def tag_archive(
             journal.settle(identity | settings._asdict())
             teller = _Teller(progress or _no_progress)
             found = walk_inputs(names, lists=paths, leave_out=real_folders(folder, clips))
-            _enlist(journal, _part_of(found, part, must_succeed=must_succeed), teller)
+            _enlist(journal, _part_of(found, part, teller, must_succeed=must_succeed), teller)
             if retry_failed or must_succeed:
                 journal.retry_failed()
             _tag_all(journal, crew, teller, must_succeed=must_succeed)
-            if journal.counts().total == 0:
+            if journal.counts().total == 0 and not teller.left_to_others:
                 where = ", ".join([*names, *paths])
                 raise UsageError(f"no file that the model can read in {where}; name recordings, or folders of them")
             usual = usual_missed_share_of(model)
@@ -198,7 +198,7 @@ def _check(workers: int, time_limit_seconds: float, on_error: str) -> None:
 
 
 def _part_of(
-    found: Iterable[Found | Unusable], part: Shard | None, *, must_succeed: bool
+    found: Iterable[Found | Unusable], part: Shard | None, teller: "_Teller", *, must_succeed: bool
 ) -> Iterator[Found | Unusable]:
     """The inputs that this job is to tag."""
     for each in found:
@@ -206,6 +206,8 @@ def _part_of(
             if must_succeed and isinstance(each, Unusable):
                 raise UserError(f"{each}; without it, or with --on-error skip, the job goes on")
             yield each
+        else:
+            teller.left_to_others = True  # of few files, no one may fall to this shard
 
 
 def _enlist(journal: Journal, found: Iterable[Found | Unusable], teller: "_Teller") -> None:
@@ -259,6 +261,7 @@ class _Teller:
         self._heard: dict[int, float] = {}  # seconds of the files in work
         self._media_seconds = 0.0  # of finished ones
         self._bytes_waiting = self._bytes_done = 0
+        self.left_to_others = False  # some input falls to another shard
 
     def found(self, number: int) -> None:
         self._now = self._now._replace(num_found=number)

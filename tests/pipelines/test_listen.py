@@ -278,11 +278,14 @@ def test_what_cannot_be_meant_is_said(
 
 def test_ctrl_c_prints_the_events_that_had_begun_and_ends_with_130(model_folder: Path, expected: list[str]) -> None:
     command = [sys.executable, "-m", "pipelines.listen", str(model_folder), "-", "--rate", str(RATE_HZ)]
-    child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    # Without a buffer: what readline takes too much of, communicate would not see.
+    pipe = subprocess.PIPE
+    child = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
     assert child.stdin is not None
     assert child.stdout is not None
-    child.stdin.write(FORMATS["s16le"](noise(SECONDS)))
-    child.stdin.flush()
+    data = FORMATS["s16le"](noise(SECONDS))
+    while data:
+        data = data[child.stdin.write(data) :]
     first = child.stdout.readline()  # an event comes while the pipe stays open
     time.sleep(1.0)
     child.send_signal(signal.SIGINT)

@@ -222,6 +222,17 @@ def test_shards_part_the_inputs_and_merged_they_equal_the_whole(
     assert tag(files=names, output=tmp_path / "merged")[:5] == whole[:5]  # it is a job like any other
 
 
+def test_a_shard_to_which_no_file_falls_is_done_and_can_be_merged(tag: Callable[..., Summary], media: Path) -> None:
+    paths = sorted(path for path in media.rglob("*") if path.is_file())
+    taken = {number for number in range(1, 51) for path in paths if Shard(number, 50).holds(str(path))}
+    empty, full = min({*range(1, 51)} - taken), min(taken)
+    parts = [media.parent / f"part{number}" for number in (empty, full)]
+    summaries = [tag(output=part, shard=f"{number}/50") for part, number in zip(parts, (empty, full), strict=True)]
+    assert summaries[0].num_done == summaries[0].num_failed == 0 < summaries[1].num_done
+    assert pq.read_table(parts[0] / "files.parquet").num_rows == 0
+    assert merge_shards(parts, media.parent / "merged").num_done == summaries[1].num_done
+
+
 def test_shards_are_chosen_by_a_hash_that_is_written_down() -> None:
     # BLAKE2b of 8 bytes, by another implementation: printf %s a.wav | b2sum -l 64 -> 7173cc6a3aa7a146
     number = int("7173cc6a3aa7a146", 16) % 5 + 1
